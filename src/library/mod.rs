@@ -1,0 +1,1 @@
+//! The sample library (QSL): pictures and their ground truth, ready for the model.
