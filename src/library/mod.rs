@@ -1,1 +1,3 @@
 //! The sample library (QSL): pictures and their ground truth, ready for the model.
+
+pub mod preprocessing;
