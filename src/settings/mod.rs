@@ -1,1 +1,7 @@
-//! (see the crate documentation)
+//! Settings: from text (keys and values, rounds, compatibility profiles) to checked values.
+//!
+//! This module knows what a setting may be, not what follows from it; that is `plan`.
+
+pub mod compat;
+pub mod rounds;
+pub mod test_settings;

@@ -1,0 +1,437 @@
+//! The plan against what LoadGen itself issued, and the random numbers against the C++ standard library.
+//!
+//! Reads `tests/golden/loadgen` and every folder named in `DETBENCH_GOLDEN` (colon-separated, each
+//! laid out like `tests/golden`; anything may be missing).
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use detbench::plan::{AccuracyLogSelection, Phase, Plan};
+use detbench::scenario::Scenario;
+use detbench::schedule::rng::{BoundedDraw, RandomStream};
+use detbench::settings::compat::CompatProfile;
+use detbench::settings::test_settings::TestSettings;
+use detbench::units::{Rate, SampleIndex};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+/// Folders laid out like `tests/golden`; the repository's own comes first.
+fn roots() -> Vec<PathBuf> {
+    let mut roots = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")];
+    if let Some(paths) = std::env::var_os("DETBENCH_GOLDEN") {
+        roots.extend(std::env::split_paths(&paths).filter(|path| path.is_dir()));
+    }
+    roots
+}
+
+fn read_json(path: &Path) -> Option<Value> {
+    serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()
+}
+
+fn sha256(text: &str) -> String {
+    Sha256::digest(text.as_bytes())
+        .iter()
+        .fold(String::new(), |mut hex, byte| {
+            write!(hex, "{byte:02x}").expect("a String takes everything");
+            hex
+        })
+}
+
+fn joined<T: ToString>(values: &[T]) -> String {
+    values
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+fn numbers(value: &Value) -> Vec<u64> {
+    value
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|number| number.as_u64().expect("a whole number"))
+        .collect()
+}
+
+/// The answer that the recorder's synthetic system gave for a sample, as the log writes it.
+fn answer_hex(index: u32) -> String {
+    let mut hex = String::new();
+    for n in 0..index % 4 {
+        let k = f64::from(n);
+        let class = f64::from(1 + (index + n) % 90);
+        let record = [
+            f64::from(index),
+            0.125 * k,
+            0.25,
+            0.5 + 0.125 * k,
+            0.75,
+            1.0 - 0.1 * k,
+            class,
+        ];
+        for value in record {
+            for byte in (value as f32).to_le_bytes() {
+                write!(hex, "{byte:02X}").expect("a String takes everything");
+            }
+        }
+    }
+    hex
+}
+
+/// Everything a plan generates, laid out flat.
+#[derive(Default)]
+struct Unrolled {
+    loaded: Vec<Vec<u64>>,
+    counts: Vec<u64>,
+    samples_per_query: Vec<u64>,
+    durations: Vec<u64>,
+    stream: Vec<u32>,
+    schedules: Vec<Vec<u64>>,
+    lengths: Vec<u64>,
+    logged: Vec<(u64, u32)>,
+}
+
+fn unroll(plan: &Plan) -> Unrolled {
+    let mut all = Unrolled::default();
+    let mut selection = AccuracyLogSelection::new(plan);
+    let first_ids = plan.first_ids();
+    for (set, first) in plan.sets().iter().zip(first_ids) {
+        assert_eq!(first.query, all.counts.iter().sum::<u64>());
+        assert_eq!(first.sample.as_usize(), all.stream.len());
+        selection.begin_set(set);
+        let mut stream = plan.queries(set);
+        let mut schedule = Vec::new();
+        let mut samples: Vec<SampleIndex> = Vec::new();
+        while let Some(scheduled) = stream.next(&mut samples) {
+            schedule.push(scheduled.as_nanos());
+            all.lengths.push(samples.len() as u64);
+            for sample in &samples {
+                if selection.keeps_next() {
+                    all.logged.push((all.stream.len() as u64, sample.0));
+                }
+                all.stream.push(sample.0);
+            }
+        }
+        let generated = plan.generated(set);
+        assert_eq!(generated.query_count, stream.query_count());
+        assert_eq!(generated.duration, stream.duration());
+        assert_eq!(
+            generated.sample_count(),
+            schedule.len() as u64 * stream.samples_per_query()
+        );
+        all.loaded
+            .push(set.indices.iter().map(|index| u64::from(index.0)).collect());
+        all.counts.push(generated.query_count);
+        all.samples_per_query
+            .push(generated.samples_per_query_reported);
+        all.durations.push(generated.duration.as_nanos());
+        all.schedules.push(schedule);
+    }
+    all.lengths.sort_unstable();
+    all.lengths.dedup();
+    all
+}
+
+/// Why a vector is not compared, if it is not.
+fn reason_to_skip(name: &str, vector: &Value) -> Option<&'static str> {
+    let case = &vector["case"];
+    if case["config"].is_string() || case["audit"].is_string() {
+        Some("needs a configuration file")
+    } else if name == "log_same_unique_conflict" {
+        Some("asks for what this program refuses")
+    } else if case["mode"] == "FindPeakPerformance" {
+        Some("records no deterministic part")
+    } else {
+        None
+    }
+}
+
+fn plan_of(case: &Value, compat: CompatProfile) -> Plan {
+    let mut settings = TestSettings::default();
+    for (key, value) in case["settings"].as_object().expect("settings") {
+        settings
+            .set(key, &value.to_string())
+            .unwrap_or_else(|error| panic!("{error}"));
+    }
+    let scenario = case["scenario"].as_str().unwrap().parse().unwrap();
+    let mode = case["mode"]
+        .as_str()
+        .unwrap_or("PerformanceOnly")
+        .parse()
+        .unwrap();
+    let count = |key: &str| usize::try_from(case[key].as_u64().unwrap()).unwrap();
+    Plan::new(
+        &settings,
+        scenario,
+        mode,
+        count("total"),
+        count("perf"),
+        compat,
+    )
+    .unwrap_or_else(|error| panic!("{}: {error}", case["name"]))
+}
+
+/// Compares one vector; the message names the first part that differs.
+fn compare(vector: &Value, compat: CompatProfile) -> Result<(), String> {
+    let plan = plan_of(&vector["case"], compat);
+    let ours = unroll(&plan);
+    let same = |what: &str, equal: bool| {
+        if equal {
+            Ok(())
+        } else {
+            Err(what.to_owned())
+        }
+    };
+    let loaded: Vec<Vec<u64>> = vector["loaded_sets"]
+        .as_array()
+        .expect("sets")
+        .iter()
+        .map(numbers)
+        .collect();
+    same("loaded sets", loaded == ours.loaded)?;
+    same(
+        "query counts",
+        numbers(&vector["generated_query_count"]) == ours.counts,
+    )?;
+    same(
+        "samples per query",
+        numbers(&vector["generated_samples_per_query"]) == ours.samples_per_query,
+    )?;
+    same(
+        "durations",
+        numbers(&vector["generated_query_duration_ns"]) == ours.durations,
+    )?;
+
+    let stream = &vector["stream"];
+    let mut issued = ours.stream.len();
+    if let Some(count) = stream["issued_samples"].as_u64() {
+        // A run may stop before it has issued everything that was generated.
+        issued = usize::try_from(count).unwrap();
+        same(
+            "at most what was generated is issued",
+            issued <= ours.stream.len(),
+        )?;
+        same(
+            "stream",
+            stream["sha256_all"] == sha256(&joined(&ours.stream[..issued])),
+        )?;
+        let clear = numbers(&stream["indices"]);
+        let start: Vec<u64> = ours.stream[..clear.len()]
+            .iter()
+            .map(|&index| u64::from(index))
+            .collect();
+        same("start of the stream", clear == start)?;
+        let lengths = numbers(&stream["query_lengths"]);
+        same("query lengths", issued == 0 || lengths == ours.lengths)?;
+    }
+    if let Some(groups) = vector["schedule_ns"]["groups"].as_array() {
+        same("number of schedules", groups.len() == ours.schedules.len())?;
+        for (group, schedule) in groups.iter().zip(&ours.schedules) {
+            let count = usize::try_from(group["count"].as_u64().unwrap()).unwrap();
+            same("length of the schedule", count <= schedule.len())?;
+            same(
+                "schedule",
+                group["sha256_all"] == sha256(&joined(&schedule[..count])),
+            )?;
+            let clear = numbers(&group["delta_from_start"]);
+            same("start of the schedule", clear == schedule[..clear.len()])?;
+        }
+    }
+    if let Some(entries) = vector["accuracy_log"]["entries"].as_u64() {
+        let logged: Vec<&(u64, u32)> = ours
+            .logged
+            .iter()
+            .filter(|(id, _)| *id < issued as u64)
+            .collect();
+        same("number of logged answers", entries == logged.len() as u64)?;
+        let lines: Vec<String> = logged
+            .iter()
+            .map(|(id, index)| format!("({id}, {index}, '{}')", answer_hex(*index)))
+            .collect();
+        same(
+            "logged answers",
+            vector["accuracy_log"]["sha256_sorted"] == sha256(&lines.join(",")),
+        )?;
+    }
+    Ok(())
+}
+
+/// Compares every vector of `folder` under each root and gives how many of the repository's were.
+fn compare_folder(folder: &str, compat: CompatProfile) -> usize {
+    let mut compared_here = 0;
+    let mut failures = Vec::new();
+    for (n, root) in roots().into_iter().enumerate() {
+        let folder = root.join("loadgen").join(folder);
+        let Ok(entries) = std::fs::read_dir(&folder) else {
+            eprintln!("skipped {}: not there", folder.display());
+            continue;
+        };
+        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        for path in paths {
+            let name = path
+                .file_stem()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            let vector = read_json(&path).filter(|vector| vector["case"]["settings"].is_object());
+            let Some(vector) = vector else {
+                eprintln!("skipped {}: not a vector", path.display());
+                continue;
+            };
+            if let Some(reason) = reason_to_skip(&name, &vector) {
+                eprintln!("skipped {}: {reason}", path.display());
+                continue;
+            }
+            if let Err(what) = compare(&vector, compat) {
+                failures.push(format!("{}: {what}", path.display()));
+            }
+            compared_here += usize::from(n == 0);
+        }
+    }
+    assert!(
+        failures.is_empty(),
+        "{} differ:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
+    compared_here
+}
+
+#[test]
+fn golden_plans_equal_loadgen_6() {
+    assert!(compare_folder("vectors", CompatProfile::V6) >= 168);
+}
+
+#[test]
+fn golden_plans_equal_loadgen_5() {
+    assert_eq!(compare_folder("profile_v5/vectors", CompatProfile::V5), 52);
+}
+
+#[test]
+fn golden_plans_equal_loadgen_4_built_with_gcc_10() {
+    assert_eq!(
+        compare_folder("profile_v4-gcc10/vectors", CompatProfile::V4Gcc10),
+        52
+    );
+}
+
+#[test]
+fn golden_vectors_tell_the_profiles_apart() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden/loadgen/vectors/ss_perf_small_64_16.json");
+    let vector = read_json(&path).unwrap();
+    assert_eq!(compare(&vector, CompatProfile::V6), Ok(()));
+    assert!(compare(&vector, CompatProfile::V5).is_err());
+    assert!(compare(&vector, CompatProfile::V4Gcc10).is_err());
+}
+
+fn stream(seed: u64) -> RandomStream {
+    RandomStream::new(seed, BoundedDraw::MultiplyShift)
+}
+
+/// FNV-1a, 64 bit, over the values as 32-bit little-endian words.
+///
+/// The recorder started from a number that lacks the last digit of the usual one.
+fn fnv1a64(values: &[u32]) -> String {
+    let hash = values
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .fold(1_469_598_103_934_665_603_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+    format!("{hash:016x}")
+}
+
+/// Reads C's `%a` form of a normal number.
+fn hex_real(text: &str) -> f64 {
+    let (digits, exponent) = text.strip_prefix("0x1").unwrap().split_once('p').unwrap();
+    let digits = format!("{:0<13}", digits.trim_start_matches('.'));
+    let fraction = u64::from_str_radix(&digits, 16).unwrap();
+    let exponent: i64 = exponent.parse().unwrap();
+    f64::from_bits((u64::try_from(exponent + 1023).unwrap() << 52) | fraction)
+}
+
+fn check_shuffle(row: &Value, seed: u64, count: u32) {
+    let mut engine = stream(seed);
+    let mut values: Vec<u32> = (0..count).collect();
+    engine.shuffle(&mut values);
+    let as_u64: Vec<u64> = values.iter().map(|&value| u64::from(value)).collect();
+    if row[format!("shuffle_{count}")].is_array() {
+        assert_eq!(numbers(&row[format!("shuffle_{count}")]), as_u64);
+    }
+    if row[format!("shuffle_{count}_first5")].is_array() {
+        assert_eq!(
+            numbers(&row[format!("shuffle_{count}_first5")]),
+            as_u64[..5]
+        );
+        assert_eq!(
+            row[format!("shuffle_{count}_fnv1a64_le32")],
+            fnv1a64(&values)
+        );
+    }
+    assert_eq!(row[format!("after_shuffle_{count}")], engine.word());
+}
+
+fn check_random_numbers(row: &Value) {
+    let seed = row["seed"].as_u64().unwrap();
+    for (key, expected) in row.as_object().unwrap() {
+        let mut engine = stream(seed);
+        if key == "u32" {
+            assert!(numbers(expected)
+                .iter()
+                .all(|&word| word == u64::from(engine.word())));
+        } else if let Some(bound) = key.strip_prefix("below_") {
+            let bound: u32 = bound.parse().unwrap();
+            let equal = numbers(expected)
+                .iter()
+                .all(|&n| n == u64::from(engine.below(bound)));
+            assert!(equal, "seed {seed} {key}");
+        } else if key == "canonical_hex" {
+            for text in expected.as_array().unwrap() {
+                let real = hex_real(text.as_str().unwrap());
+                assert_eq!(engine.unit_real().to_bits(), real.to_bits());
+            }
+        } else if let Some(rate) = key.strip_prefix("gap_ns_qps_") {
+            let rate = Rate::per_second(rate.parse().unwrap()).unwrap();
+            let equal = numbers(expected)
+                .iter()
+                .all(|&ns| ns == engine.exponential_gap(rate).as_nanos());
+            assert!(equal, "seed {seed} {key}");
+        } else if let Some(count) = key.strip_prefix("after_shuffle_") {
+            check_shuffle(row, seed, count.parse().unwrap());
+        }
+    }
+}
+
+#[test]
+fn golden_random_numbers_equal_the_cpp_standard_library() {
+    let mut rows = 0;
+    for root in roots() {
+        let path = root.join("loadgen/rng_vectors.json");
+        let Some(Value::Array(list)) = read_json(&path) else {
+            eprintln!("skipped {}: not there or not a list", path.display());
+            continue;
+        };
+        list.iter().for_each(check_random_numbers);
+        rows += list.len();
+    }
+    assert!(rows >= 3);
+}
+
+#[test]
+fn golden_accuracy_runs_ask_for_every_sample() {
+    for scenario in Scenario::ALL {
+        let name = format!("acc_{scenario}_small_100_33.json");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/loadgen/vectors");
+        let plan = plan_of(
+            &read_json(&path.join(name)).unwrap()["case"],
+            CompatProfile::V6,
+        );
+        assert!(plan.sets().iter().all(|set| set.phase == Phase::Accuracy));
+        let mut seen = unroll(&plan).stream;
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen, (0..100).collect::<Vec<u32>>());
+    }
+}
