@@ -4,6 +4,10 @@
 //! allocates, locks, formats or prints, but for the observer, which is called at most once in
 //! [`OBSERVE_EVERY`].
 
+mod set;
+
+pub use set::{run_set, Tells};
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::clock::Clock;

@@ -15,17 +15,21 @@ struct Even {
     size: u32,
     gap: Latency,
     made: u64,
+    unread: u32,
 }
 
 impl QuerySource for Even {
-    fn next_query(&mut self, samples: &mut Vec<SampleIndex>) -> Option<Latency> {
+    fn begin_query(&mut self) -> Option<Latency> {
         if self.made == self.count {
             return None;
         }
-        samples.clear();
-        samples.extend((0..self.size).map(SampleIndex));
         self.made += 1;
+        self.unread = self.size;
         Some(Latency::from_nanos(self.gap.as_nanos() * (self.made - 1)))
+    }
+
+    fn read_samples(&mut self, _limit: usize, samples: &mut Vec<SampleIndex>) {
+        samples.extend((0..std::mem::take(&mut self.unread)).map(SampleIndex));
     }
 }
 
@@ -61,6 +65,7 @@ fn run(pacing: Pacing, queries: (u64, u32, Latency), simulation: Simulation) -> 
         size,
         gap,
         made: 0,
+        unread: 0,
     };
     let rules = IssueRules {
         pacing,
@@ -256,6 +261,7 @@ fn an_interrupt_keeps_what_was_measured() {
         size: 1,
         gap: ms(5),
         made: 0,
+        unread: 0,
     };
     let rules = IssueRules {
         pacing: OPEN,

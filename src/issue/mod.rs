@@ -9,6 +9,9 @@
 //! | [`Pacing::Open`] | Server | at its scheduled time, whatever is outstanding | the schedule |
 //! | [`Pacing::Burst`] | Offline | at once | the start |
 
+mod rules;
+
+use crate::plan::QueryStream;
 use crate::units::{Latency, QuerySample, SampleId, SampleIndex, Timestamp};
 
 /// Offline's one query is handed over in parts of this many samples, so that a run of a
@@ -17,13 +20,22 @@ const BURST_PART: usize = 4_096;
 
 /// Where the issuer takes its queries from: the plan's stream, generated as it is needed.
 pub trait QuerySource {
-    /// Replaces `samples` with the library indices of the next query and says when it is
-    /// scheduled, counted from the start; `None` when the plan has no more queries.
-    fn next_query(&mut self, samples: &mut Vec<SampleIndex>) -> Option<Latency>;
+    /// Goes to the next query and says when it is scheduled, counted from the start; `None` when
+    /// the plan has no more queries.
+    fn begin_query(&mut self) -> Option<Latency>;
 
-    /// For a source whose query is too long for one array: appends up to `limit` further
-    /// samples of the query that [`next_query`](Self::next_query) began; none when it is complete.
-    fn more_samples(&mut self, _limit: usize, _samples: &mut Vec<SampleIndex>) {}
+    /// Appends up to `limit` further samples of the query; none when it is complete.
+    fn read_samples(&mut self, limit: usize, samples: &mut Vec<SampleIndex>);
+}
+
+impl QuerySource for QueryStream {
+    fn begin_query(&mut self) -> Option<Latency> {
+        Self::begin_query(self)
+    }
+
+    fn read_samples(&mut self, limit: usize, samples: &mut Vec<SampleIndex>) {
+        Self::read_samples(self, limit, samples);
+    }
 }
 
 /// How queries are paced.
@@ -247,13 +259,21 @@ impl<Source: QuerySource> Issuer<Source> {
     }
 
     fn fetch(&mut self) {
-        self.pending = self.source.next_query(&mut self.pending_indices);
+        self.pending_indices.clear();
+        self.pending = self.source.begin_query();
+        if self.pending.is_some() {
+            let limit = match self.rules.pacing {
+                Pacing::Burst => BURST_PART,
+                Pacing::Closed | Pacing::Open { .. } => usize::MAX,
+            };
+            self.source.read_samples(limit, &mut self.pending_indices);
+        }
     }
 
     fn burst_part(&mut self) -> Step {
         self.pending_indices.clear();
         self.source
-            .more_samples(BURST_PART, &mut self.pending_indices);
+            .read_samples(BURST_PART, &mut self.pending_indices);
         if self.pending_indices.is_empty() {
             self.burst_open = false;
             self.fetch();

@@ -4,10 +4,12 @@ use super::*;
 struct Offsets(std::vec::IntoIter<u64>);
 
 impl QuerySource for Offsets {
-    fn next_query(&mut self, samples: &mut Vec<SampleIndex>) -> Option<Latency> {
-        samples.clear();
-        samples.push(SampleIndex(7));
+    fn begin_query(&mut self) -> Option<Latency> {
         self.0.next().map(Latency::from_nanos)
+    }
+
+    fn read_samples(&mut self, _limit: usize, samples: &mut Vec<SampleIndex>) {
+        samples.push(SampleIndex(7));
     }
 }
 
@@ -176,20 +178,18 @@ fn an_accuracy_run_issues_everything_and_knows_no_early_end() {
     );
 }
 
-/// One query of `left + 1` samples, handed out in parts.
+/// One query of `left` samples.
 struct Burst {
     left: u32,
     begun: bool,
 }
 
 impl QuerySource for Burst {
-    fn next_query(&mut self, samples: &mut Vec<SampleIndex>) -> Option<Latency> {
-        samples.clear();
-        samples.push(SampleIndex(0));
+    fn begin_query(&mut self) -> Option<Latency> {
         (!std::mem::replace(&mut self.begun, true)).then_some(Latency::ZERO)
     }
 
-    fn more_samples(&mut self, limit: usize, samples: &mut Vec<SampleIndex>) {
+    fn read_samples(&mut self, limit: usize, samples: &mut Vec<SampleIndex>) {
         let part = self.left.min(limit as u32);
         samples.extend((0..part).map(SampleIndex));
         self.left -= part;
@@ -209,7 +209,7 @@ fn a_burst_is_one_query_in_parts_that_all_count_from_the_start() {
         ids.extend(issuer.samples().iter().map(|sample| sample.id.0));
         queries.extend_from_slice(issuer.queries());
     }
-    assert_eq!(ids, (5..10_006).collect::<Vec<_>>());
+    assert_eq!(ids, (5..10_005).collect::<Vec<_>>());
     assert_eq!(queries.len(), 1);
     assert_eq!(queries[0].scheduled, at(1_000));
     assert_eq!(issuer.queries_issued(), 1);

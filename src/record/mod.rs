@@ -266,6 +266,15 @@ impl Record {
         self.postprocess.iter().map(|span| span.get())
     }
 
+    /// The latencies of the answered samples in ascending order (ns); the rest of the record goes,
+    /// so that a long run's latencies are sorted where they lie.
+    pub fn into_sorted_latencies(self) -> Vec<u64> {
+        let mut latencies = self.latency_ns;
+        latencies.retain(|ns| ns & PENDING == 0);
+        latencies.sort_unstable();
+        latencies
+    }
+
     /// Which columns were kept.
     pub fn keep(&self) -> Keep {
         self.keep

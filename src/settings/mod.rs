@@ -5,3 +5,6 @@
 pub mod compat;
 pub mod rounds;
 pub mod test_settings;
+
+pub mod scenario_file;
+pub mod strict_toml;

@@ -4,7 +4,7 @@
 //! [`SystemUnderTest`]; scenarios, schedules and verdicts are no business of theirs.
 
 pub mod null;
-// pub mod pool;
+//pub mod pool;
 pub mod simulated;
 
 use crate::record::Completion;
@@ -55,6 +55,14 @@ pub enum SutError {
         /// Which worker.
         instance: usize,
         /// What went wrong.
+        reason: String,
+    },
+    /// A picture could not be decoded or resized inside the timed region.
+    #[error("sample {sample} could not be prepared: {reason}")]
+    Preprocess {
+        /// Index of the sample in the library.
+        sample: u32,
+        /// What the decoder said.
         reason: String,
     },
     /// A worker thread ended without an answer.
