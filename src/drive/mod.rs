@@ -6,7 +6,7 @@
 
 mod set;
 
-pub use set::{run_set, Tells};
+pub use set::{run_set, Stand, Tells};
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

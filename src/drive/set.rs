@@ -18,32 +18,39 @@ pub struct Tells {
     pub preprocess: bool,
 }
 
-/// Issues `set` of `plan` to `sut`; its samples are numbered from `first_sample`.
+/// Everything around one run that is not the plan.
+pub struct Stand<'a> {
+    /// What is measured.
+    pub sut: &'a mut dyn SystemUnderTest,
+    /// What it tells about its answers.
+    pub tells: Tells,
+    /// Real or virtual time.
+    pub clock: &'a dyn Clock,
+    /// How the run may be stopped.
+    pub control: Control<'a>,
+    /// Who watches it.
+    pub observe: &'a mut dyn FnMut(&Progress<'_>),
+}
+
+/// Issues `set` of `plan`; its samples are numbered from `first_sample`.
 ///
-/// # Errors
-/// When the system under test fails. What was recorded until then comes with the error, so that
-/// it can be kept.
+/// What was recorded comes in any case, so that it can be kept when the system under test fails.
 pub fn run_set(
     plan: &Plan,
     set: &LoadableSet,
     first_sample: SampleId,
-    tells: Tells,
-    sut: &mut dyn SystemUnderTest,
-    clock: &dyn Clock,
-    control: &Control<'_>,
-    observe: &mut dyn FnMut(&Progress<'_>),
+    stand: &mut Stand<'_>,
 ) -> (Record, Result<Ending, SutError>) {
     let effective = plan.effective();
     let generated = plan.generated(set);
-    let queries = plan.queries(set);
     let keep = Keep {
         schedule: matches!(
             effective.scenario,
             Scenario::SingleStream | Scenario::MultiStream
         ),
         issue_delay: effective.scenario == Scenario::Server,
-        stages: tells.stages,
-        preprocess: tells.preprocess,
+        stages: stand.tells.stages,
+        preprocess: stand.tells.preprocess,
     };
     let samples_per_query = match effective.scenario {
         Scenario::Offline => 1,
@@ -51,10 +58,18 @@ pub fn run_set(
     };
     // Reserved, not touched: what a run does not reach costs no memory.
     let room = generated.sample_count() as usize;
-    let start = clock.now();
+    let queries = plan.queries(set);
+    let start = stand.clock.now();
     let rules = IssueRules::new(effective, set);
     let mut issuer = Issuer::new(queries, rules, start, first_sample);
     let mut record = Record::new(start, first_sample, keep, room, samples_per_query);
-    let ending = drive(&mut issuer, sut, clock, &mut record, control, observe);
+    let ending = drive(
+        &mut issuer,
+        stand.sut,
+        stand.clock,
+        &mut record,
+        &stand.control,
+        stand.observe,
+    );
     (record, ending)
 }

@@ -14,7 +14,7 @@ impl QuerySource for Offsets {
 }
 
 fn offsets(at: &[u64]) -> Offsets {
-    Offsets(at.to_vec().into_iter())
+    Offsets(Vec::from(at).into_iter())
 }
 
 fn rules(pacing: Pacing) -> IssueRules {

@@ -98,16 +98,14 @@ const SHIPPED: [(&str, &str); 5] = [
 impl ScenarioFile {
     /// The shipped file `name`: a scenario as LoadGen writes it, a file's stem, or `smoke`.
     pub fn shipped(name: &str) -> Option<Self> {
-        let stem = match name.parse() {
-            Ok(Scenario::SingleStream) => "single_stream",
-            Ok(Scenario::MultiStream) => "multi_stream",
-            Ok(Scenario::Server) => "server",
-            Ok(Scenario::Offline) => "offline",
-            Err(_) => name,
-        };
+        let stem = name.parse().map_or(name, |scenario| match scenario {
+            Scenario::SingleStream => "single_stream",
+            Scenario::MultiStream => "multi_stream",
+            Scenario::Server => "server",
+            Scenario::Offline => "offline",
+        });
         let (stem, text) = SHIPPED.iter().find(|(known, _)| *known == stem)?;
         let file = format!("scenarios/{stem}.toml");
-        let name = if name == "smoke" { "smoke" } else { name };
         Some(Self::parse(text, &file, name).expect("shipped scenario files are tested"))
     }
 

@@ -49,8 +49,11 @@ pub fn from_str<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, TomlEr
 
 /// The line, from one, that holds the byte at `offset`.
 fn line_at(text: &str, offset: usize) -> usize {
-    let before = &text.as_bytes()[..offset.min(text.len())];
-    1 + before.iter().filter(|&&byte| byte == b'\n').count()
+    1 + text
+        .bytes()
+        .take(offset)
+        .filter(|&byte| byte == b'\n')
+        .count()
 }
 
 /// The first line, from one, that assigns `key`; the first line of the text when none does.

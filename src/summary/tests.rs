@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::*;
 use crate::clock::Simulated as Clockwork;
-use crate::drive::{run_set, Control, Tells};
+use crate::drive::{run_set, Control, Stand, Tells};
 use crate::plan::Plan;
 use crate::scenario::TestMode;
 use crate::settings::compat::CompatProfile;
@@ -44,25 +44,20 @@ fn run_by(
     let plan = Plan::new(&test, scenario, mode, 64, 16, CompatProfile::V6).unwrap();
     let clock = Clockwork::new();
     let mut sut = Simulated::new(clock.clone(), simulation);
-    let tells = Tells {
-        stages: true,
-        preprocess: false,
+    let mut stand = Stand {
+        sut: &mut sut,
+        tells: Tells {
+            stages: true,
+            preprocess: false,
+        },
+        clock: &clock,
+        control: Control {
+            interrupted: &AtomicBool::new(false),
+            no_progress_limit: ms(60_000),
+        },
+        observe: &mut |_| {},
     };
-    let control = Control {
-        interrupted: &AtomicBool::new(false),
-        no_progress_limit: ms(60_000),
-    };
-    let set = &plan.sets()[0];
-    let (record, ending) = run_set(
-        &plan,
-        set,
-        SampleId(0),
-        tells,
-        &mut sut,
-        &clock,
-        &control,
-        &mut |_| {},
-    );
+    let (record, ending) = run_set(&plan, &plan.sets()[0], SampleId(0), &mut stand);
     conclude(record, plan.effective(), ending.unwrap(), rules)
 }
 

@@ -19,7 +19,7 @@ impl<C: Clock> Null<C> {
 }
 
 impl<C: Clock> SystemUnderTest for Null<C> {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "null"
     }
 
