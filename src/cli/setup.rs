@@ -1,0 +1,1 @@
+//! `detbench setup` (in preparation of the verb): fetches and verifies.
