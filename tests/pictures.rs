@@ -118,7 +118,10 @@ fn real_photographs_are_equal_to_pillow_and_opencv() {
     for expected in digests::<TestData>("test_data_digests.json") {
         let bytes = std::fs::read(data.join(&expected.file)).unwrap();
         let picture = decode(&bytes).unwrap();
-        assert_eq!((picture.width, picture.height), (expected.width, expected.height));
+        assert_eq!(
+            (picture.width, picture.height),
+            (expected.width, expected.height)
+        );
         for (what, found, wanted) in [
             ("decoded", digest(&picture.rgb), &expected.rgb),
             (

@@ -32,7 +32,9 @@ pub(super) fn decode_into(bytes: &[u8], picture: &mut Picture) -> Result<(), Dec
                     .map_err(|error| damaged(&error))?;
                 read_rows(&mut rows, width, 4, height, &mut cmyk)?;
                 rows.finish().map_err(|error| damaged(&error))?;
-                picture.rgb.extend(cmyk.chunks_exact(4).flat_map(cmyk_to_rgb));
+                picture
+                    .rgb
+                    .extend(cmyk.chunks_exact(4).flat_map(cmyk_to_rgb));
                 Ok(())
             }
             components => Err(DecodeError::ColorComponents { components }),

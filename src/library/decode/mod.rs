@@ -90,7 +90,9 @@ pub enum DecodeError {
         components: usize,
     },
     /// The decoder met something that is not allowed.
-    #[error("the {format} file is damaged or of a rare kind ({reason}); fetch or convert it again")]
+    #[error(
+        "the {format} file is damaged or of a rare kind ({reason}); fetch or convert it again"
+    )]
     Damaged {
         /// What kind of file it is.
         format: PictureFormat,
@@ -147,7 +149,7 @@ fn format_of(bytes: &[u8]) -> Result<PictureFormat, DecodeError> {
 }
 
 /// Refuses a picture above [`PIXEL_LIMIT`]; called before anything of its size is allocated.
-fn check_size(width: u32, height: u32) -> Result<(), DecodeError> {
+pub(super) fn check_size(width: u32, height: u32) -> Result<(), DecodeError> {
     if u64::from(width) * u64::from(height) > PIXEL_LIMIT {
         return Err(DecodeError::TooManyPixels { width, height });
     }

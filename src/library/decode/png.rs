@@ -32,7 +32,9 @@ pub(super) fn decode_into(bytes: &[u8], picture: &mut Picture) -> Result<(), Dec
         palette: reader.info().palette.as_deref().unwrap_or(&[]),
     };
     (picture.width, picture.height) = (width, height);
-    picture.rgb.reserve_exact(width as usize * height as usize * 3);
+    picture
+        .rgb
+        .reserve_exact(width as usize * height as usize * 3);
     for row in raw.chunks_exact(frame.line_size) {
         samples.append_row(row, width as usize, &mut picture.rgb);
     }

@@ -45,7 +45,11 @@ impl Tap {
     fn row(y: u32, from: u32, to: u32) -> Self {
         let (position, fraction) = position(y, from, to);
         let last = i64::from(from) - 1;
-        Self::new(position.clamp(0, last), (position + 1).clamp(0, last), fraction)
+        Self::new(
+            position.clamp(0, last),
+            (position + 1).clamp(0, last),
+            fraction,
+        )
     }
 
     fn new(first: i64, second: i64, fraction: f32) -> Self {
