@@ -1,4 +1,7 @@
 //! JPEG through mozjpeg (libjpeg-turbo's decoder with its defaults, as Pillow uses it).
+//!
+//! As in Pillow, data that are damaged in the middle but go on to a proper end of the picture are
+//! decoded as far as they make sense, with no word from libjpeg; only a file that stops is refused.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -14,10 +17,17 @@ use super::{check_size, DecodeError, Picture, PictureFormat};
 /// is really there and not what a damaged header promises.
 const ROWS_AT_ONCE: usize = 64;
 
+/// Most pixels that a byte of a whole file can stand for: an 8x8 block of a component costs one bit
+/// at least, and the strangest legal sampling (4x1 beside 1x4) has eight of them for 32x32 pixels.
+const PIXELS_OF_A_BYTE: u64 = 1024;
+
 pub(super) fn decode_into(bytes: &[u8], picture: &mut Picture) -> Result<(), DecodeError> {
     guarded(bytes, |reader| {
         let decoder = open(reader)?;
         let (width, height) = size(&decoder)?;
+        if u64::from(width) * u64::from(height) / PIXELS_OF_A_BYTE > bytes.len() as u64 {
+            return Err(ends_early());
+        }
         (picture.width, picture.height) = (width, height);
         match decoder.components().len() {
             1 | 3 => {
@@ -61,9 +71,7 @@ fn guarded<T>(
     };
     let outcome = catch_unwind(AssertUnwindSafe(|| work(reader)));
     if ended_early.get() {
-        return Err(DecodeError::EndsEarly {
-            format: PictureFormat::Jpeg,
-        });
+        return Err(ends_early());
     }
     outcome.unwrap_or_else(|payload| Err(fatal(payload.as_ref())))
 }
@@ -138,6 +146,12 @@ fn cmyk_to_rgb(pixel: &[u8]) -> [u8; 3] {
         // Never below zero: the quotient is at most `white`.
         (white - (((product >> 8) + product) >> 8)) as u8
     })
+}
+
+fn ends_early() -> DecodeError {
+    DecodeError::EndsEarly {
+        format: PictureFormat::Jpeg,
+    }
 }
 
 fn damaged(error: &io::Error) -> DecodeError {
