@@ -1,1 +1,5 @@
-//! (see the crate documentation)
+//! Models: what one is, where its file is, and how foreign ones become ONNX.
+
+pub mod anchors;
+pub mod onnx;
+pub mod tfjs;
