@@ -81,6 +81,11 @@ impl LoadedSamples {
             .collect()
     }
 
+    /// The shape of one sample, its batch axis being 1.
+    pub const fn sample_shape(&self) -> [i64; 4] {
+        self.shape
+    }
+
     /// The prepared tensor of a loaded sample.
     ///
     /// *Shape*: `[1, height, width, 3]` or `[1, 3, height, width]`, as the model wants it.

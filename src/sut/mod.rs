@@ -4,7 +4,7 @@
 //! [`SystemUnderTest`]; scenarios, schedules and verdicts are no business of theirs.
 
 pub mod null;
-//pub mod pool;
+pub mod pool;
 pub mod simulated;
 
 use crate::record::Completion;

@@ -104,13 +104,18 @@ pub fn import(dir: &Path) -> Result<Imported, ImportError> {
     let (height, width) = converter.picture.ok_or(ImportError::NoInput)?;
 
     let as_u32 = |length: i64| u32::try_from(length).unwrap_or(u32::MAX);
-    let anchors = usize::try_from(n).ok().and_then(|n| cut::anchors(&graph, &weights, n));
+    let anchors = usize::try_from(n)
+        .ok()
+        .and_then(|n| cut::anchors(&graph, &weights, n));
     let builder = converter.builder;
     let mut operators = BTreeMap::new();
     for node in builder.nodes() {
         *operators.entry(node.op_type.clone()).or_insert(0) += 1;
     }
-    let floats = builder.constants().iter().filter(|c| c.data_type == element_type::FLOAT);
+    let floats = builder
+        .constants()
+        .iter()
+        .filter(|c| c.data_type == element_type::FLOAT);
     let summary = ImportSummary {
         input: convert::PICTURE,
         height: as_u32(height),

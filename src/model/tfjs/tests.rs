@@ -8,6 +8,8 @@ fn the_published_model_is_imported() {
     };
     let imported = import(&Path::new(&data).join("source_models/tfjs_coco_ssd")).unwrap();
     eprintln!("{:#?}", imported.summary);
-    if let Ok(out) = std::env::var("OUT") { std::fs::write(out, &imported.onnx).unwrap(); }
+    if let Ok(out) = std::env::var("OUT") {
+        std::fs::write(out, &imported.onnx).unwrap();
+    }
     eprintln!("{:?}", imported.anchors.map(|a| a[..3].to_vec()));
 }

@@ -1,9 +1,8 @@
 //! The samples of one inference, and the tensor they make.
 
-use std::sync::Arc;
-
 use super::data::Made;
 use super::{Assignment, Inputs, Work};
+use crate::sut::SutError;
 use crate::tensor::{TensorBuffer, TensorView};
 use crate::units::QuerySample;
 
@@ -21,7 +20,7 @@ impl Batch {
     pub fn new(assignment: &Assignment) -> Self {
         let shape = match &assignment.inputs {
             Inputs::Prepared(samples) => samples.sample_shape(),
-            Inputs::Encoded(samples, _) => samples.sample_shape(),
+            Inputs::Encoded(recipe) => recipe.sample_shape(),
         };
         Self {
             inputs: assignment.inputs.clone(),
@@ -59,18 +58,12 @@ impl Batch {
     }
 
     /// Fills the batch with copies of one sample, for warm-up.
-    pub fn fill_with(&mut self, sample: QuerySample) -> Result<(), String> {
+    pub fn fill_with(&mut self, sample: QuerySample) -> Result<(), SutError> {
         self.works.clear();
         while !self.is_full() {
             let made = match &self.inputs {
                 Inputs::Prepared(_) => None,
-                Inputs::Encoded(samples, _) => {
-                    let mut buffer = samples.new_buffer();
-                    samples
-                        .prepare(sample.index, &mut buffer)
-                        .map_err(|error| error.to_string())?;
-                    Some(Made::without_home(buffer, Arc::from(samples.sample_shape())))
-                }
+                Inputs::Encoded(recipe) => Some(Made::aside(recipe, sample.index)?),
             };
             self.works.push(Work { sample, made });
         }

@@ -7,11 +7,56 @@ use crossbeam::channel::{bounded, Receiver, Sender};
 
 use super::{Reply, Work, WORK_ROOM};
 use crate::clock::{Clock, Monotonic};
-use crate::library::EncodedSamples;
+use crate::library::preprocessing::{ElementType, Preprocessing};
+use crate::library::{EncodedSamples, Preprocessor, SampleMut};
 use crate::record::ShortSpan;
 use crate::sut::SutError;
 use crate::tensor::{TensorBuffer, TensorView};
-use crate::units::QuerySample;
+use crate::units::{QuerySample, SampleIndex};
+
+/// The files of a run and what is made of them.
+#[derive(Clone)]
+pub struct Recipe {
+    /// The picture files in memory.
+    pub files: Arc<EncodedSamples>,
+    /// What the model wants of them.
+    pub preprocessing: Preprocessing,
+    /// How many threads decode and resize.
+    pub threads: usize,
+}
+
+impl Recipe {
+    pub(super) fn sample_shape(&self) -> [i64; 4] {
+        self.preprocessing.shape(1)
+    }
+
+    fn new_buffer(&self) -> TensorBuffer {
+        let elements = self.preprocessing.sample_elements();
+        match self.preprocessing.element {
+            ElementType::F32 => TensorBuffer::F32(vec![0.0; elements]),
+            ElementType::U8 => TensorBuffer::U8(vec![0; elements]),
+        }
+    }
+}
+
+fn make(
+    files: &EncodedSamples,
+    preprocessor: &mut Preprocessor,
+    index: SampleIndex,
+    buffer: &mut TensorBuffer,
+) -> Result<(), SutError> {
+    let out = match buffer {
+        TensorBuffer::F32(elements) => SampleMut::F32(elements),
+        TensorBuffer::U8(elements) => SampleMut::U8(elements),
+    };
+    preprocessor
+        .decode_and_prepare(files.file(index), out)
+        .map(|_size| ())
+        .map_err(|error| SutError::Preprocess {
+            sample: index.0,
+            reason: error.to_string(),
+        })
+}
 
 /// One sample's tensor, made by a data thread; the buffer goes home when it is dropped.
 pub(super) struct Made {
@@ -23,14 +68,17 @@ pub(super) struct Made {
 }
 
 impl Made {
-    /// For warm-up: a tensor whose buffer is simply freed.
-    pub fn without_home(buffer: TensorBuffer, shape: Arc<[i64]>) -> Self {
-        Self {
+    /// For warm-up: made on the calling thread, with a buffer that is simply freed.
+    pub fn aside(recipe: &Recipe, index: SampleIndex) -> Result<Self, SutError> {
+        let mut buffer = recipe.new_buffer();
+        let mut preprocessor = Preprocessor::new(&recipe.preprocessing);
+        make(&recipe.files, &mut preprocessor, index, &mut buffer)?;
+        Ok(Self {
             took: ShortSpan::default(),
             buffer,
-            shape,
+            shape: recipe.sample_shape().into(),
             home: None,
-        }
+        })
     }
 
     pub fn tensor(&self) -> TensorView<'_> {
@@ -62,8 +110,7 @@ impl Kitchen {
     ///
     /// No more than `buffers` tensors exist at a time: a thread waits for one to come home.
     pub fn open(
-        samples: &Arc<EncodedSamples>,
-        threads: usize,
+        recipe: &Recipe,
         buffers: usize,
         clock: Monotonic,
         work: &Sender<Work>,
@@ -72,13 +119,14 @@ impl Kitchen {
         let (order, orders) = bounded(WORK_ROOM);
         let (home, free) = bounded(buffers);
         for _ in 0..buffers {
-            home.send(samples.new_buffer()).expect("room for each");
+            home.send(recipe.new_buffer()).expect("room for each");
         }
-        let shape: Arc<[i64]> = samples.sample_shape().into();
-        let threads = (0..threads)
+        let shape: Arc<[i64]> = recipe.sample_shape().into();
+        let threads = (0..recipe.threads)
             .map(|number| {
-                let cook = Cook {
-                    samples: Arc::clone(samples),
+                let mut cook = Cook {
+                    files: Arc::clone(&recipe.files),
+                    preprocessor: Preprocessor::new(&recipe.preprocessing),
                     shape: Arc::clone(&shape),
                     orders: orders.clone(),
                     free: free.clone(),
@@ -112,7 +160,8 @@ impl Drop for Kitchen {
 }
 
 struct Cook {
-    samples: Arc<EncodedSamples>,
+    files: Arc<EncodedSamples>,
+    preprocessor: Preprocessor,
     shape: Arc<[i64]>,
     orders: Receiver<QuerySample>,
     free: Receiver<TensorBuffer>,
@@ -122,18 +171,18 @@ struct Cook {
 }
 
 impl Cook {
-    fn serve(&self) -> Result<(), SutError> {
+    fn serve(&mut self) -> Result<(), SutError> {
         for sample in &self.orders {
             let Ok(mut buffer) = self.free.recv() else {
                 break;
             };
             let begun = self.clock.now();
-            self.samples
-                .prepare(sample.index, &mut buffer)
-                .map_err(|error| SutError::Preprocess {
-                    sample: sample.index.0,
-                    reason: error.to_string(),
-                })?;
+            make(
+                &self.files,
+                &mut self.preprocessor,
+                sample.index,
+                &mut buffer,
+            )?;
             let made = Made {
                 took: ShortSpan::new(self.clock.now().since(begun)),
                 buffer,

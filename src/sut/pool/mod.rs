@@ -15,6 +15,8 @@ mod batch;
 mod data;
 mod worker;
 
+pub use data::Recipe;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -23,7 +25,7 @@ use crossbeam::channel::{bounded, Receiver, RecvTimeoutError, Sender, TrySendErr
 
 use super::{SutError, SystemUnderTest};
 use crate::clock::{Clock, Monotonic};
-use crate::library::{EncodedSamples, LoadedSamples};
+use crate::library::LoadedSamples;
 use crate::postprocess::{Detection, Detector};
 use crate::record::Completion;
 use crate::runtime::Model;
@@ -46,8 +48,8 @@ pub type DetectorFactory = Arc<dyn Fn() -> Vec<Box<dyn Detector>> + Send + Sync>
 pub enum Inputs {
     /// Decoded and resized before the run.
     Prepared(Arc<LoadedSamples>),
-    /// Decoded and resized inside the timed region by this many data threads.
-    Encoded(Arc<EncodedSamples>, usize),
+    /// Decoded and resized inside the timed region by data threads.
+    Encoded(data::Recipe),
 }
 
 /// When a worker has warmed up: at the first of the two that is given.
@@ -203,16 +205,10 @@ impl Pool {
         }
         let (entry, kitchen) = match &assignment.inputs {
             Inputs::Prepared(_) => (Entry::Direct(work), None),
-            Inputs::Encoded(samples, threads) => {
-                let buffers = 2 * self.jobs.len() * assignment.batch_size + threads;
-                let (kitchen, orders) = data::Kitchen::open(
-                    samples,
-                    *threads,
-                    buffers,
-                    self.clock,
-                    &work,
-                    &reply,
-                );
+            Inputs::Encoded(recipe) => {
+                let buffers = 2 * self.jobs.len() * assignment.batch_size + recipe.threads;
+                let (kitchen, orders) =
+                    data::Kitchen::open(recipe, buffers, self.clock, &work, &reply);
                 (Entry::ViaData(orders), Some(kitchen))
             }
         };
@@ -362,3 +358,6 @@ impl Drop for PoolRun<'_> {
         while self.replies.recv().is_ok() {}
     }
 }
+
+#[cfg(test)]
+mod tests;

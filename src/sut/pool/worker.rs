@@ -174,16 +174,18 @@ impl Worker {
         };
         loop {
             let elapsed = self.clock.now().since(begun);
-            let enough = assignment.warm_up.inferences.is_some_and(|n| inferences >= n)
-                || assignment.warm_up.duration.is_some_and(|span| elapsed >= span);
+            let enough = assignment
+                .warm_up
+                .inferences
+                .is_some_and(|n| inferences >= n)
+                || assignment
+                    .warm_up
+                    .duration
+                    .is_some_and(|span| elapsed >= span);
             if enough {
                 break;
             }
-            batch.fill_with(sample).map_err(|reason| SutError::Failed {
-                instance: self.instance,
-                sample: sample.index.0,
-                reason,
-            })?;
+            batch.fill_with(sample)?;
             let before = self.clock.now();
             self.answer(batch, detectors, None, |_| {})?;
             let took = self.clock.now().since(before);
@@ -209,7 +211,10 @@ fn completion(work: &Work, begun: Timestamp, inferred: Timestamp, now: Timestamp
         id: work.sample.id,
         at: now,
         stages: Stages {
-            preprocess: work.made.as_ref().map_or(ShortSpan::default(), |made| made.took),
+            preprocess: work
+                .made
+                .as_ref()
+                .map_or(ShortSpan::default(), |made| made.took),
             inference: ShortSpan::new(inferred.since(begun)),
             postprocess: ShortSpan::new(now.since(inferred)),
         },

@@ -262,7 +262,12 @@ pub(super) fn batch_norm<'g>(converter: &mut Converter<'g>, node: &'g Node) -> C
 
 pub(super) fn relu<'g>(converter: &mut Converter<'g>, node: &'g Node) -> Converted {
     let tensor = converter.tensor(node, 0)?;
-    Ok(Value::Tensor(converter.map("Relu", &node.name, tensor, &[])))
+    Ok(Value::Tensor(converter.map(
+        "Relu",
+        &node.name,
+        tensor,
+        &[],
+    )))
 }
 
 pub(super) fn relu6<'g>(converter: &mut Converter<'g>, node: &'g Node) -> Converted {
@@ -278,7 +283,12 @@ pub(super) fn sigmoid<'g>(converter: &mut Converter<'g>, node: &'g Node) -> Conv
 
 pub(super) fn tanh<'g>(converter: &mut Converter<'g>, node: &'g Node) -> Converted {
     let tensor = converter.tensor(node, 0)?;
-    Ok(Value::Tensor(converter.map("Tanh", &node.name, tensor, &[])))
+    Ok(Value::Tensor(converter.map(
+        "Tanh",
+        &node.name,
+        tensor,
+        &[],
+    )))
 }
 
 pub(super) fn leaky_relu<'g>(converter: &mut Converter<'g>, node: &'g Node) -> Converted {

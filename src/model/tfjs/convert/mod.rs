@@ -14,9 +14,9 @@ use std::fmt::Write;
 use std::rc::Rc;
 
 use super::error::{ImportError, Reason};
-use super::{RAW_BOXES, RAW_SCORES};
 use super::topology::{Graph, Node};
 use super::weights::{Constant, Weights};
+use super::{RAW_BOXES, RAW_SCORES};
 use crate::model::onnx::builder::{ints, Axis};
 use crate::model::onnx::GraphBuilder;
 
@@ -62,7 +62,10 @@ pub(super) enum Value {
     Tensor(Tensor),
     Constant(Rc<Constant>),
     /// A computed shape, or (with `scalar`) one element of it.
-    Shape { items: Vec<Extent>, scalar: bool },
+    Shape {
+        items: Vec<Extent>,
+        scalar: bool,
+    },
 }
 
 /// How a constant is written into the file.
@@ -180,7 +183,11 @@ impl<'g> Converter<'g> {
             }
             let node = &graph.nodes[current];
             let picture = self.picture_side(current)?;
-            let inputs = if picture.is_some() { &[][..] } else { &node.inputs };
+            let inputs = if picture.is_some() {
+                &[][..]
+            } else {
+                &node.inputs
+            };
             let missing = inputs.iter().map(|input| input.node);
             let missing: Vec<usize> = missing.filter(|&i| self.values[i].is_none()).collect();
             if missing.is_empty() {
