@@ -86,7 +86,7 @@ impl BoxScales {
             if !(value > 0.0 && value.is_finite()) {
                 return Err(PostprocessError::Setting {
                     key,
-                    value: f64::from(value),
+                    value: as_written(value),
                     expectation: "a positive finite number",
                 });
             }
@@ -136,9 +136,17 @@ pub(super) fn check_iou_threshold(key: &'static str, value: f32) -> Result<(), P
     }
     Err(PostprocessError::Setting {
         key,
-        value: f64::from(value),
+        value: as_written(value),
         expectation: "above 0 and at most 1",
     })
+}
+
+/// The `f64` that prints as the `f32` does: 1.01 and not 1.0099999904632568.
+fn as_written(value: f32) -> f64 {
+    value
+        .to_string()
+        .parse()
+        .expect("what a float prints is a float")
 }
 
 fn hundred() -> u32 {
