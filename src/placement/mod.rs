@@ -15,25 +15,25 @@
 //! A fact that the machine does not tell is [`Fact::Unknown`], never a favourable guess.
 
 pub mod allowed;
-//pub mod contention;
+pub mod contention;
 pub mod cpu_list;
 pub mod fact;
-//pub mod host;
-//pub mod machine;
+pub mod host;
+pub mod machine;
 pub mod pin;
 pub mod plan;
 pub mod topology;
-//pub mod verify;
+pub mod verify;
 
 pub use allowed::{allowed_cpus, cpu_quota, Allowance, CpuQuota};
 pub use cpu_list::{CpuList, CpuListError};
 pub use fact::Fact;
-//pub use host::Host;
-//pub use machine::MachinePreset;
+pub use host::Host;
+pub use machine::MachinePreset;
 pub use pin::{pin_current_thread, PinError};
 pub use plan::{
     plan, CoresPerInstance, InstancePlacement, Layout, Pin, Placement, PlacementError,
     PlacementRequest, PlacementWarning,
 };
 pub use topology::Topology;
-//pub use verify::{verify, PlacementFinding, ThreadPlace};
+pub use verify::{verify, PlacementFinding, ThreadPlace};

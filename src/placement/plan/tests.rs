@@ -206,7 +206,7 @@ fn threads_take_all_first_siblings_before_any_second_one() {
             intra_threads: Some(3),
             ..both
         }),
-        [0, 2].into_iter().chain([1]).collect::<Vec<_>>()
+        [0, 2, 1]
     );
 }
 
