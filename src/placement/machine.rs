@@ -75,7 +75,7 @@ pub enum MachineError {
         /// The file.
         path: PathBuf,
         /// Why, with the place.
-        source: toml::de::Error,
+        source: Box<toml::de::Error>,
     },
     /// A key means nothing here.
     #[error("{}:{line}: there is no key `{key}` in a machine file; did you mean `{nearest}`?", path.display())]
@@ -101,7 +101,7 @@ pub enum MachineError {
         /// Its value as given.
         value: String,
         /// What was expected.
-        source: toml::de::Error,
+        source: Box<toml::de::Error>,
     },
 }
 
@@ -143,7 +143,7 @@ impl MachinePreset {
     pub fn parse(path: &Path, text: &str) -> Result<Self, MachineError> {
         let table: toml::Table = toml::from_str(text).map_err(|source| MachineError::NotToml {
             path: path.to_owned(),
-            source,
+            source: Box::new(source),
         })?;
         let mut preset = Self {
             name: path
@@ -172,7 +172,7 @@ impl MachinePreset {
                     line,
                     value: value.to_string(),
                     key,
-                    source,
+                    source: Box::new(source),
                 })?;
         }
         Ok(preset)

@@ -388,6 +388,15 @@ fn unpinned_threads_may_share_cores_with_a_warning() {
         (placement.instances.len(), placement.warnings.len()),
         (2, 0)
     );
+    let wider = PlacementRequest {
+        pin: Some(Pin::None),
+        cores_per_instance: count(5),
+        ..many()
+    };
+    assert_eq!(
+        line(&plan(&wider, &topology, &allowance).unwrap()),
+        "0-1/5@0 issuer -"
+    );
     let request = PlacementRequest {
         pin: Some(Pin::None),
         ..wide()
