@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::early_stopping::passing_needed;
 use super::{LatencySummary, OverlatencyVerdict, TailEstimate};
-use crate::units::Quantile;
+use crate::units::{Latency, Quantile};
 
 /// This repository's vectors and the folders named by `DETBENCH_GOLDEN`; each may be the whole
 /// collection or its `loadgen` part.
@@ -97,9 +97,7 @@ fn check_single_stream(summary: &str, sorted: &[u64]) {
         }
     }
     let label = " * Early stopping 99.0th percentile estimate";
-    let p99 = estimate(Quantile::P99)
-        .latency()
-        .map(|latency| latency.as_nanos());
+    let p99 = estimate(Quantile::P99).latency().map(Latency::as_nanos);
     assert_eq!(figure(summary, label), p99);
 }
 
