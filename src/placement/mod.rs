@@ -8,7 +8,7 @@
 //!
 //! The plan is pure: it never asks the operating system. It is computed from the *allowed* CPUs,
 //! because in containers and under batch systems a machine's CPU numbers have holes, and a thread
-//! pool that assumes CPUs 0 to N-1 fails or hangs there. After a model is loaded, [`verify`] reads
+//! pool that assumes CPUs 0 to N-1 fails or hangs there. After a model is loaded, [`mod@verify`] reads
 //! back where the threads may run and where they ran, so that "pinned" is a finding and no hope.
 //! [`contention`] and [`host`] collect the conditions without which a figure means nothing.
 //!
