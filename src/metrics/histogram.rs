@@ -139,8 +139,9 @@ pub fn write_interval_log<W: io::Write>(
         };
         let (now, later) = rest.split_at(inside);
         histogram.clear();
-        now.iter()
-            .for_each(|sample| histogram.record(sample.latency));
+        for sample in now {
+            histogram.record(sample.latency);
+        }
         let length_ns = if later.is_empty() {
             (last.completed_after.as_nanos() - start_ns).max(1)
         } else {

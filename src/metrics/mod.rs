@@ -12,6 +12,8 @@
 //! | [`histogram`] | what do latencies look like while a run goes on, and afterwards in other tools |
 
 pub mod early_stopping;
+#[cfg(test)]
+mod golden;
 pub mod histogram;
 pub mod percentile;
 

@@ -11,17 +11,19 @@
 //! 6. More threads than cores is an error, unless `pin` is [`Pin::None`]: then it is a warning.
 
 mod cores;
+mod error;
 mod request;
+mod warning;
 
-use std::fmt;
-
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use self::cores::{assign, by_socket, capacity, even_split, usable_cores, Assigned, Core};
 use super::allowed::{Allowance, CpuQuota};
 use super::cpu_list::CpuList;
 use super::topology::Topology;
+pub use error::PlacementError;
 pub use request::{CoresPerInstance, Layout, Pin, PlacementRequest, UnknownPlacementWord};
+pub use warning::PlacementWarning;
 
 /// Counts above this are taken for a mistake.
 pub const LARGEST_COUNT: usize = 8192;
@@ -65,185 +67,6 @@ pub struct InstancePlacement {
     pub inter_threads: usize,
     /// The memory node of all its CPUs, when they share one and the kernel tells.
     pub node: Option<usize>,
-}
-
-/// What a person should know about a plan that works.
-#[derive(Debug, Clone, PartialEq)]
-pub enum PlacementWarning {
-    /// Cores that do not fill an instance.
-    CoresSkipped {
-        /// First CPU of each such core.
-        cores: CpuList,
-        /// Cores that an instance takes.
-        cores_per_instance: usize,
-    },
-    /// A single instance leaves other sockets idle.
-    OneSocketOfSeveral {
-        /// Cores it uses.
-        used: usize,
-        /// Cores there are.
-        usable: usize,
-    },
-    /// An instance could not be kept on one memory node or socket.
-    Straddles {
-        /// Index of the instance.
-        instance: usize,
-        /// What it crosses.
-        boundary: &'static str,
-    },
-    /// Siblings were named in `cpus` but `smt` is off.
-    SiblingsLeftOut {
-        /// The CPUs that are not used.
-        cpus: CpuList,
-    },
-    /// More threads than CPUs for them.
-    Oversubscribed {
-        /// Compute threads of all instances.
-        threads: usize,
-        /// CPUs for them.
-        cpus: usize,
-    },
-    /// The control group grants less CPU time than the threads will use.
-    QuotaTooSmall {
-        /// Compute threads of all instances.
-        threads: usize,
-        /// CPUs granted.
-        quota_cpus: f64,
-    },
-    /// The kernel did not tell which CPUs share a core or socket.
-    TopologyGuessed {
-        /// The CPUs concerned.
-        cpus: CpuList,
-    },
-}
-
-impl fmt::Display for PlacementWarning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::CoresSkipped { cores, cores_per_instance } => write!(
-                f,
-                "cores {cores} stay idle: they do not fill an instance of {cores_per_instance} cores"
-            ),
-            Self::OneSocketOfSeveral { used, usable } => write!(
-                f,
-                "the one instance stays on one socket and uses {used} of {usable} cores; \
-                 give --cores-per-instance {usable} to cross sockets"
-            ),
-            Self::Straddles { instance, boundary } => {
-                write!(f, "instance {instance} crosses {boundary}: its memory is partly remote")
-            }
-            Self::SiblingsLeftOut { cpus } => write!(
-                f,
-                "CPUs {cpus} share cores with others of the list and stay idle; give --smt on to use them"
-            ),
-            Self::Oversubscribed { threads, cpus } => write!(
-                f,
-                "{threads} threads share {cpus} CPUs: spinning threads then wait for each other"
-            ),
-            Self::QuotaTooSmall { threads, quota_cpus } => write!(
-                f,
-                "the control group grants {quota_cpus} CPUs of time to {threads} threads: \
-                 they will be throttled"
-            ),
-            Self::TopologyGuessed { cpus } => write!(
-                f,
-                "the kernel does not tell cores or sockets of CPUs {cpus}: where it does not, \
-                 each counts as a core of its own on socket 0"
-            ),
-        }
-    }
-}
-
-impl Serialize for PlacementWarning {
-    /// The sentence.
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-/// Why no plan can be made.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PlacementError {
-    /// A count is zero.
-    #[error("{key} is 0; it must be at least 1")]
-    Zero {
-        /// The setting.
-        key: &'static str,
-    },
-    /// A count is absurd.
-    #[error("{key} is {value}; at most {LARGEST_COUNT} is accepted")]
-    TooLarge {
-        /// The setting.
-        key: &'static str,
-        /// Its value.
-        value: usize,
-    },
-    /// A named CPU is not allowed to this process.
-    #[error(
-        "CPU {cpu} of cpus is not allowed to this process, which may use {allowed}; \
-             choose among these or widen the container's or batch job's CPU set"
-    )]
-    CpuNotAllowed {
-        /// The CPU.
-        cpu: usize,
-        /// What is allowed.
-        allowed: CpuList,
-    },
-    /// Nothing is allowed at all.
-    #[error("this process is allowed no CPU at all")]
-    NothingAllowed,
-    /// No usable CPU lies on the chosen socket or node.
-    #[error("none of the usable CPUs {usable} is on {key} {value}; choose among {known}")]
-    NoCpuOn {
-        /// `socket` or `numa_node`.
-        key: &'static str,
-        /// The value asked for.
-        value: usize,
-        /// CPUs that were left before this choice.
-        usable: CpuList,
-        /// Sockets or nodes that hold such CPUs.
-        known: CpuList,
-    },
-    /// More instances than sockets.
-    #[error(
-        "{instances} instances of a socket each need {instances} sockets, but usable CPUs lie on \
-             {sockets}; lower instances or give cores_per_instance as a number"
-    )]
-    NotEnoughSockets {
-        /// Instances asked for.
-        instances: usize,
-        /// Sockets there are.
-        sockets: usize,
-    },
-    /// An instance wants more threads than its cores hold.
-    #[error(
-        "intra_threads is {intra_threads}, but an instance of {cores} cores holds {cpus} threads; \
-             lower intra_threads, raise cores_per_instance, turn smt on or set pin to none"
-    )]
-    ThreadsBeyondCores {
-        /// Threads asked for.
-        intra_threads: usize,
-        /// Cores of the instance.
-        cores: usize,
-        /// CPUs of these cores that may be used.
-        cpus: usize,
-    },
-    /// More cores are needed than there are.
-    #[error("{instances} instances of {cores_per_instance} cores need {needed} cores, but {usable} are \
-             usable (CPUs {cpus}); lower instances, cores_per_instance or intra_threads, turn smt on, \
-             or set pin to none to share cores")]
-    Oversubscribed {
-        /// Instances.
-        instances: usize,
-        /// Cores of each.
-        cores_per_instance: usize,
-        /// The product.
-        needed: usize,
-        /// Cores there are.
-        usable: usize,
-        /// The CPUs of these cores.
-        cpus: CpuList,
-    },
 }
 
 /// Makes the plan; see the module's documentation for the rules.
@@ -394,18 +217,16 @@ fn fit(request: &PlacementRequest, cores: &[Core]) -> Result<Vec<Assigned>, Plac
 /// Threads that float share all cores, so only the number and the width of instances matter.
 fn float(request: &PlacementRequest, cores: &[Core]) -> Vec<Assigned> {
     let one_wide = request.layout.unwrap_or_default() == Layout::OneWide;
-    let (each, many) = match request.cores_per_instance {
-        Some(CoresPerInstance::Socket) => {
-            let sockets = by_socket(cores);
-            (sockets[0].cores.len(), sockets.len())
-        }
-        _ => {
-            let each = cores_each(request, cores);
-            (each, (cores.len() / each).max(1))
-        }
+    let (each, many) = if request.cores_per_instance == Some(CoresPerInstance::Socket) {
+        let sockets = by_socket(cores);
+        (sockets[0].cores.len(), sockets.len())
+    } else {
+        let each = cores_each(request, cores);
+        (each, (cores.len() / each).max(1))
     };
     let instances = request.instances.unwrap_or(if one_wide { 1 } else { many });
-    let cores = cores[..each.min(cores.len())].to_vec();
+    // More cores than there are mean as many threads all the same: that is what was asked for.
+    let cores = cores.iter().cycle().take(each).cloned().collect();
     vec![
         Assigned {
             cores,

@@ -1,6 +1,3 @@
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-
 use super::*;
 
 fn share(share: f64) -> Quantile {
@@ -190,44 +187,6 @@ fn an_extreme_percentile_still_ends() {
     assert_eq!(passing_needed(share(0.999_999), 0), 4_605_168);
     assert_eq!(passing_needed(share(0.000_001), 0), 1);
     assert!(overlatency_allowed(share(0.000_001), 1_000_000).is_some());
-}
-
-#[derive(serde::Deserialize)]
-struct Golden {
-    table: BTreeMap<String, BTreeMap<String, u64>>,
-}
-
-/// The vectors of this repository and those below the folders named by `DETBENCH_GOLDEN`.
-fn golden_files() -> Vec<PathBuf> {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let more = std::env::var_os("DETBENCH_GOLDEN").unwrap_or_default();
-    std::iter::once(own)
-        .chain(std::env::split_paths(&more).filter(|path| !path.as_os_str().is_empty()))
-        .flat_map(|folder| {
-            ["loadgen/early_stopping.json", "early_stopping.json"].map(|name| folder.join(name))
-        })
-        .filter(|path| path.is_file())
-        .collect()
-}
-
-#[test]
-fn golden_thresholds_of_loadgen_hold() {
-    let files = golden_files();
-    assert!(!files.is_empty(), "the repository's own vectors are there");
-    for file in files {
-        let text = std::fs::read_to_string(&file).unwrap();
-        let golden: Golden = serde_json::from_str(&text).unwrap();
-        let mut pairs = 0;
-        for (percentile, thresholds) in &golden.table {
-            let quantile = share(percentile.parse().unwrap());
-            for (t, &h) in thresholds {
-                let t = t.parse().unwrap();
-                assert_eq!(passing_needed(quantile, t), h, "p={percentile} t={t}");
-                pairs += 1;
-            }
-        }
-        assert!(pairs > 0, "{} holds thresholds", file.display());
-    }
 }
 
 #[test]

@@ -111,6 +111,9 @@ pub(super) fn even_split(cores: &[Core], instances: usize) -> usize {
         .unwrap_or(1)
 }
 
+/// What two cores must have in common to belong together.
+type Region = fn(&Core) -> (usize, Option<usize>);
+
 /// Shares out `instances * each` cores: within nodes first, then within sockets, then across.
 ///
 /// # Panics
@@ -118,7 +121,6 @@ pub(super) fn even_split(cores: &[Core], instances: usize) -> usize {
 pub(super) fn assign(cores: &[Core], instances: usize, each: usize) -> Vec<Assigned> {
     let mut left = cores.to_vec();
     let mut done: Vec<Assigned> = Vec::with_capacity(instances);
-    type Region = fn(&Core) -> (usize, Option<usize>);
     let levels: [(Region, Option<&'static str>); 3] = [
         (|core| (core.socket, core.node), None),
         (|core| (core.socket, None), Some("memory nodes")),

@@ -21,8 +21,8 @@ fn wide() -> PlacementRequest {
     PlacementRequest::default()
 }
 
-fn count(cores: usize) -> Option<CoresPerInstance> {
-    Some(CoresPerInstance::Count(cores))
+fn cores(count: usize) -> CoresPerInstance {
+    CoresPerInstance::Count(count)
 }
 
 fn list(text: &str) -> CpuList {
@@ -48,141 +48,74 @@ fn line(placement: &Placement) -> String {
     format!("{} issuer {issuer}", instances.join(" "))
 }
 
+/// A request as a machine file says it, with semicolons for line ends.
+fn request(keys: &str) -> PlacementRequest {
+    toml::from_str(&keys.replace(';', "\n")).unwrap()
+}
+
 #[test]
 fn plans_for_two_sockets_of_28_cores() {
     let root = cascade_lake();
     let (topology, allowance) = machine(&root, "0-111");
-    let ones: Vec<String> = (0..56).map(|cpu| format!("{cpu}/1@{}", cpu / 28)).collect();
-    let fours: Vec<String> = (0..14)
-        .map(|index| format!("{}-{}/4@{}", index * 4, index * 4 + 3, index / 7))
-        .collect();
+    let narrow = |each: usize| -> String {
+        let instance = |index: usize| {
+            let cpus: CpuList = (index * each..(index + 1) * each).collect();
+            format!("{cpus}/{each}@{} ", index * each / 28)
+        };
+        (0..56 / each).map(instance).collect::<String>() + "issuer -"
+    };
+    let (ones, fours) = (narrow(1), narrow(4));
     let sockets = "0-27/28@0 28-55/28@1 issuer -";
-    let table: Vec<(PlacementRequest, String)> = vec![
-        (wide(), "0-27/28@0 issuer 55".into()),
-        (many(), format!("{} issuer -", ones.join(" "))),
+    for (keys, expected) in [
+        ("", "0-27/28@0 issuer 55"),
+        ("instances = 2", sockets),
         (
-            PlacementRequest {
-                cores_per_instance: count(4),
-                ..many()
-            },
-            format!("{} issuer -", fours.join(" ")),
+            "instances = 4",
+            "0-13/14@0 14-27/14@0 28-41/14@1 42-55/14@1 issuer -",
+        ),
+        ("intra_threads = 8", "0-7/8@0 issuer 27"),
+        ("cores_per_instance = 56", "0-55/56@? issuer -"),
+        ("cores_per_instance = 'socket'", "0-27/28@0 issuer 55"),
+        (
+            "cores_per_instance = 8; intra_threads = 6",
+            "0-5/6@0 issuer 27",
+        ),
+        ("socket = 1", "28-55/28@1 issuer 27"),
+        (
+            "cpus = '20-35'; instances = 2",
+            "20-27/8@0 28-35/8@1 issuer -",
+        ),
+        ("smt = true", "0-27,56-83/56@0 issuer 55"),
+        (
+            "smt = true; cores_per_instance = 28; intra_threads = 28",
+            "0-27/28@0 issuer 55",
+        ),
+        ("layout = 'many-narrow'", &ones),
+        (
+            "layout = 'many-narrow'; instances = 2",
+            "0/1@0 1/1@0 issuer 27",
+        ),
+        ("layout = 'many-narrow'; cores_per_instance = 4", &fours),
+        ("layout = 'many-narrow'; intra_threads = 4", &fours),
+        (
+            "layout = 'many-narrow'; cores_per_instance = 'socket'",
+            sockets,
         ),
         (
-            PlacementRequest {
-                cores_per_instance: Some(CoresPerInstance::Socket),
-                ..many()
-            },
-            sockets.into(),
+            "layout = 'many-narrow'; cores_per_instance = 20",
+            "0-19/20@0 28-47/20@1 issuer 27",
         ),
         (
-            PlacementRequest {
-                cores_per_instance: Some(CoresPerInstance::Socket),
-                ..wide()
-            },
-            "0-27/28@0 issuer 55".into(),
+            "layout = 'many-narrow'; numa_node = 1; intra_threads = 14",
+            "28-41/14@1 42-55/14@1 issuer 27",
         ),
         (
-            PlacementRequest {
-                instances: Some(2),
-                ..wide()
-            },
-            sockets.into(),
+            "layout = 'many-narrow'; smt = true; cpus = '0-1,56-57'",
+            "0/1@0 1/1@0 56/1@0 57/1@0 issuer -",
         ),
-        (
-            PlacementRequest {
-                instances: Some(4),
-                ..wide()
-            },
-            "0-13/14@0 14-27/14@0 28-41/14@1 42-55/14@1 issuer -".into(),
-        ),
-        (
-            PlacementRequest {
-                instances: Some(2),
-                ..many()
-            },
-            "0/1@0 1/1@0 issuer 27".into(),
-        ),
-        (
-            PlacementRequest {
-                cores_per_instance: count(56),
-                ..wide()
-            },
-            "0-55/56@? issuer -".into(),
-        ),
-        (
-            PlacementRequest {
-                intra_threads: Some(8),
-                ..wide()
-            },
-            "0-7/8@0 issuer 27".into(),
-        ),
-        (
-            PlacementRequest {
-                cores_per_instance: count(20),
-                ..many()
-            },
-            "0-19/20@0 28-47/20@1 issuer 27".into(),
-        ),
-        (
-            PlacementRequest {
-                socket: Some(1),
-                ..wide()
-            },
-            "28-55/28@1 issuer 27".into(),
-        ),
-        (
-            PlacementRequest {
-                numa_node: Some(1),
-                intra_threads: Some(14),
-                ..many()
-            },
-            "28-41/14@1 42-55/14@1 issuer 27".into(),
-        ),
-        (
-            PlacementRequest {
-                smt: Some(true),
-                ..wide()
-            },
-            "0-27,56-83/56@0 issuer 55".into(),
-        ),
-        (
-            PlacementRequest {
-                smt: Some(true),
-                cores_per_instance: count(28),
-                intra_threads: Some(28),
-                ..wide()
-            },
-            "0-27/28@0 issuer 55".into(),
-        ),
-        (
-            PlacementRequest {
-                smt: Some(true),
-                cpus: Some(list("0-1,56-57")),
-                ..many()
-            },
-            "0/1@0 1/1@0 56/1@0 57/1@0 issuer -".into(),
-        ),
-        (
-            PlacementRequest {
-                cores_per_instance: count(8),
-                intra_threads: Some(6),
-                instances: Some(1),
-                ..wide()
-            },
-            "0-5/6@0 issuer 27".into(),
-        ),
-        (
-            PlacementRequest {
-                cpus: Some(list("20-35")),
-                instances: Some(2),
-                ..wide()
-            },
-            "20-27/8@0 28-35/8@1 issuer -".into(),
-        ),
-    ];
-    for (request, expected) in table {
-        let placement = plan(&request, &topology, &allowance).unwrap();
-        assert_eq!(line(&placement), expected, "{request:?}");
+    ] {
+        let placement = plan(&request(keys), &topology, &allowance).unwrap();
+        assert_eq!(line(&placement), expected, "{keys}");
     }
 }
 
@@ -206,7 +139,7 @@ fn threads_take_all_first_siblings_before_any_second_one() {
             intra_threads: Some(3),
             ..both
         }),
-        [0, 2].into_iter().chain([1]).collect::<Vec<_>>()
+        [0, 2, 1]
     );
 }
 
@@ -254,7 +187,7 @@ fn remainder_cores_are_skipped_with_a_note() {
     let root = cascade_lake();
     let (topology, allowance) = machine(&root, "0-111");
     let request = PlacementRequest {
-        cores_per_instance: count(5),
+        cores_per_instance: Some(cores(5)),
         socket: Some(0),
         ..many()
     };
@@ -295,7 +228,7 @@ fn an_instance_crosses_sockets_only_when_it_must_and_says_so() {
     let (topology, allowance) = machine(&root, "0-111");
     let request = PlacementRequest {
         instances: Some(3),
-        cores_per_instance: count(18),
+        cores_per_instance: Some(cores(18)),
         ..many()
     };
     let placement = plan(&request, &topology, &allowance).unwrap();
@@ -342,7 +275,7 @@ fn too_many_threads_are_an_error_that_gives_the_numbers() {
          cores_per_instance or intra_threads, turn smt on, or set pin to none to share cores"
     );
     let request = PlacementRequest {
-        cores_per_instance: count(1),
+        cores_per_instance: Some(cores(1)),
         intra_threads: Some(2),
         ..wide()
     };
@@ -387,6 +320,15 @@ fn unpinned_threads_may_share_cores_with_a_warning() {
     assert_eq!(
         (placement.instances.len(), placement.warnings.len()),
         (2, 0)
+    );
+    let wider = PlacementRequest {
+        pin: Some(Pin::None),
+        cores_per_instance: Some(cores(5)),
+        ..many()
+    };
+    assert_eq!(
+        line(&plan(&wider, &topology, &allowance).unwrap()),
+        "0-1/5@0 issuer -"
     );
     let request = PlacementRequest {
         pin: Some(Pin::None),
@@ -498,7 +440,7 @@ fn impossible_wishes_are_named() {
 fn flags_win_over_a_preset_key_by_key() {
     let preset = PlacementRequest {
         instances: Some(7),
-        cores_per_instance: count(4),
+        cores_per_instance: Some(cores(4)),
         ..many()
     };
     let flags = PlacementRequest {
@@ -508,7 +450,7 @@ fn flags_win_over_a_preset_key_by_key() {
     let both = preset.overlaid_by(flags);
     assert_eq!(
         (both.instances, both.cores_per_instance),
-        (Some(2), count(4))
+        (Some(2), Some(cores(4)))
     );
     assert_eq!(both.layout, Some(Layout::ManyNarrow));
 }
