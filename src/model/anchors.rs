@@ -272,7 +272,14 @@ fn clamped(share: f64) -> f32 {
 fn mlperf_resnet34() -> Vec<[f32; 4]> {
     const MAPS: [usize; 6] = [50, 25, 13, 7, 3, 3];
     const SIZES: [f64; 7] = [84.0, 180.0, 396.0, 612.0, 828.0, 1044.0, 1260.0];
-    const RATIOS: [&[f64]; 6] = [&[2.0], &[2.0, 3.0], &[2.0, 3.0], &[2.0, 3.0], &[2.0], &[2.0]];
+    const RATIOS: [&[f64]; 6] = [
+        &[2.0],
+        &[2.0, 3.0],
+        &[2.0, 3.0],
+        &[2.0, 3.0],
+        &[2.0],
+        &[2.0],
+    ];
     let mut anchors = Vec::with_capacity(15_130);
     for (layer, &map) in MAPS.iter().enumerate() {
         let side = SIZES[layer] / 1200.0;
@@ -312,7 +319,11 @@ mod tests {
         for value in anchors.iter().flatten() {
             hasher.update(value.to_le_bytes());
         }
-        hasher.finalize().iter().map(|b| format!("{b:02x}")).collect()
+        hasher
+            .finalize()
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect()
     }
 
     /// (y, x, h, w) to (x, y, w, h), as the `PyTorch` families store their rows.
@@ -324,14 +335,23 @@ mod tests {
     fn every_family_is_equal_bit_by_bit_to_its_own_generator() {
         let golden: serde_json::Value = serde_json::from_str(GOLDEN).unwrap();
         for (key, anchors) in [
-            ("tf_ssd_mobilenet_300 corners (ymin,xmin,ymax,xmax)", tfod_ssd_corners()),
+            (
+                "tf_ssd_mobilenet_300 corners (ymin,xmin,ymax,xmax)",
+                tfod_ssd_corners(),
+            ),
             (
                 "tf_ssd_mobilenet_300 center (yc,xc,h,w) as TFLite anchor tensor",
                 AnchorSpec::TfodSsd300.generate(),
             ),
             ("tf_fpn_640 corners normalised", tfod_fpn_corners()),
-            ("tf_fpn_640 center normalised", AnchorSpec::TfodFpn640.generate()),
-            ("hikapok_ssd_vgg16_300 (yc,xc,h,w)", AnchorSpec::HikapokSsd300.generate()),
+            (
+                "tf_fpn_640 center normalised",
+                AnchorSpec::TfodFpn640.generate(),
+            ),
+            (
+                "hikapok_ssd_vgg16_300 (yc,xc,h,w)",
+                AnchorSpec::HikapokSsd300.generate(),
+            ),
             (
                 "pytorch_ssd_vgg16_300 (xc,yc,w,h) clamped",
                 x_first(&AnchorSpec::PytorchSsdVgg16300.generate()),
@@ -347,9 +367,17 @@ mod tests {
         ] {
             let expected = &golden[key];
             assert_eq!(expected["n"], anchors.len(), "{key}");
-            let sum: f64 = anchors.iter().flatten().map(|&value| f64::from(value)).sum();
+            let sum: f64 = anchors
+                .iter()
+                .flatten()
+                .map(|&value| f64::from(value))
+                .sum();
             let difference = (sum - expected["sum"].as_f64().unwrap()).abs();
-            println!("{key}: first {:?} last {:?} sum off by {difference:e}", anchors[0], anchors.last());
+            println!(
+                "{key}: first {:?} last {:?} sum off by {difference:e}",
+                anchors[0],
+                anchors.last()
+            );
             assert!(difference < 1e-3, "{key}: the sum is off by {difference}");
             assert_eq!(expected["sha256"], hex(&anchors), "{key}");
         }

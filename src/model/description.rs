@@ -427,7 +427,10 @@ impl ModelDescription {
             (
                 nms.max_detections > 0 && nms.detections_per_class > 0,
                 "max_detections",
-                format!("{} ({} per class)", nms.max_detections, nms.detections_per_class),
+                format!(
+                    "{} ({} per class)",
+                    nms.max_detections, nms.detections_per_class
+                ),
                 "at least 1, for a picture and for a class",
             ),
             (
@@ -436,8 +439,18 @@ impl ModelDescription {
                 nms.max_classes_per_detection.to_string(),
                 "at least 1",
             ),
-            (scales_sane, "box_scales", format!("{scales:?}"), "four numbers above 0"),
-            (self.heads.classes > 0, "classes", self.heads.classes.to_string(), "at least 1"),
+            (
+                scales_sane,
+                "box_scales",
+                format!("{scales:?}"),
+                "four numbers above 0",
+            ),
+            (
+                self.heads.classes > 0,
+                "classes",
+                self.heads.classes.to_string(),
+                "at least 1",
+            ),
             (
                 u32::try_from(labels) == Ok(self.heads.classes),
                 "labels",
@@ -447,7 +460,13 @@ impl ModelDescription {
             (
                 hashes().all(hex),
                 "sha256",
-                format!("{:?}", hashes().find(|hash| !hex(hash)).cloned().unwrap_or_default()),
+                format!(
+                    "{:?}",
+                    hashes()
+                        .find(|hash| !hex(hash))
+                        .cloned()
+                        .unwrap_or_default()
+                ),
                 "64 hexadecimal digits",
             ),
         ];

@@ -46,7 +46,14 @@ pub fn read_rows(bytes: &[u8]) -> Result<Vec<[f32; 4]>, NpyError> {
         return Err(NpyError::Malformed);
     }
     let value = |b: &[u8]| f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
-    let row = |r: &[u8]| [value(&r[..4]), value(&r[4..8]), value(&r[8..12]), value(&r[12..])];
+    let row = |r: &[u8]| {
+        [
+            value(&r[..4]),
+            value(&r[4..8]),
+            value(&r[8..12]),
+            value(&r[12..]),
+        ]
+    };
     Ok(data.chunks_exact(16).map(row).collect())
 }
 
@@ -103,7 +110,11 @@ mod tests {
             .replace("<f4", "<f8")
             .into_bytes();
         // The magic byte is no UTF-8, so put it back.
-        let doubles = [&[0x93], doubles.strip_prefix("\u{FFFD}".as_bytes()).unwrap()].concat();
+        let doubles = [
+            &[0x93],
+            doubles.strip_prefix("\u{FFFD}".as_bytes()).unwrap(),
+        ]
+        .concat();
         let error = read_rows(&doubles).unwrap_err();
         assert!(error.to_string().contains("<f8"), "{error}");
     }

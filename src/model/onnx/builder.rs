@@ -90,7 +90,11 @@ impl GraphBuilder {
     /// # Panics
     /// When `dims` and `data` do not fit each other.
     pub fn f32_constant(&mut self, stem: &str, dims: &[usize], data: &[f32]) -> String {
-        assert_eq!(dims.iter().product::<usize>(), data.len(), "shape of {stem}");
+        assert_eq!(
+            dims.iter().product::<usize>(),
+            data.len(),
+            "shape of {stem}"
+        );
         let bytes = data.iter().flat_map(|value| value.to_le_bytes()).collect();
         self.constant(stem, dims, element_type::FLOAT, bytes)
     }

@@ -5,6 +5,4 @@ pub mod proto;
 pub mod signature;
 
 pub use builder::{Axis, GraphBuilder};
-pub use signature::{
-    AxisLength, GraphFacts, GraphSignature, IntegerLayers, ReadError, TensorInfo,
-};
+pub use signature::{AxisLength, GraphFacts, GraphSignature, IntegerLayers, ReadError, TensorInfo};

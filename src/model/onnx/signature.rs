@@ -203,15 +203,17 @@ fn tensor_info(value: &ValueInfoProto) -> TensorInfo {
         element_type::INT64 => "i64".to_owned(),
         other => format!("type {other}"),
     };
-    let shape = tensor.and_then(|tensor| tensor.shape.as_ref()).map(|shape| {
-        let axis = |value: &Option<DimensionValue>| match value {
-            Some(DimensionValue::Length(length)) if *length >= 0 => AxisLength::Fixed(*length),
-            Some(DimensionValue::Symbol(name)) => AxisLength::Dynamic(name.clone()),
-            // A negative length is how some writers say "unknown".
-            Some(DimensionValue::Length(_)) | None => AxisLength::Dynamic(String::new()),
-        };
-        shape.dim.iter().map(|dim| axis(&dim.value)).collect()
-    });
+    let shape = tensor
+        .and_then(|tensor| tensor.shape.as_ref())
+        .map(|shape| {
+            let axis = |value: &Option<DimensionValue>| match value {
+                Some(DimensionValue::Length(length)) if *length >= 0 => AxisLength::Fixed(*length),
+                Some(DimensionValue::Symbol(name)) => AxisLength::Dynamic(name.clone()),
+                // A negative length is how some writers say "unknown".
+                Some(DimensionValue::Length(_)) | None => AxisLength::Dynamic(String::new()),
+            };
+            shape.dim.iter().map(|dim| axis(&dim.value)).collect()
+        });
     TensorInfo {
         name: value.name.clone(),
         element,
@@ -242,7 +244,10 @@ fn integer_layers(graph: &GraphProto) -> IntegerLayers {
                 layers.convolutions_quantized += 1;
                 layers.quantization_nodes += 1;
             }
-            "QuantizeLinear" | "DequantizeLinear" | "DynamicQuantizeLinear" | "QLinearMatMul"
+            "QuantizeLinear"
+            | "DequantizeLinear"
+            | "DynamicQuantizeLinear"
+            | "QLinearMatMul"
             | "MatMulInteger" => layers.quantization_nodes += 1,
             _ => {}
         }

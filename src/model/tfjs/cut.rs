@@ -92,9 +92,21 @@ pub(super) fn find(
         (0..graph.nodes.len()).filter(wanted).collect()
     };
     let activations = behind_network(&["Sigmoid", "Softmax"]);
-    let scores = single_chain(graph, regions, &activations, "score", "a Sigmoid or Softmax that no convolution follows")?;
+    let scores = single_chain(
+        graph,
+        regions,
+        &activations,
+        "score",
+        "a Sigmoid or Softmax that no convolution follows",
+    )?;
     let exponentials = behind_network(&["Exp"]);
-    let boxes = single_chain(graph, regions, &exponentials, "box", "the Exp of a box decoder behind the last convolution")?;
+    let boxes = single_chain(
+        graph,
+        regions,
+        &exponentials,
+        "box",
+        "the Exp of a box decoder behind the last convolution",
+    )?;
     let softmax = graph.nodes[activations[0]].op == "Softmax";
     Ok(Heads {
         boxes,
@@ -169,7 +181,10 @@ fn drops_first_class(graph: &Graph, weights: &Weights, activations: &[usize]) ->
         graph.readers[activation].iter().any(|&reader| {
             let node = &graph.nodes[reader];
             let slices = matches!(node.op.as_str(), "Slice" | "StridedSlice");
-            let begin = node.inputs.get(1).map(|input| &graph.nodes[input.node].name);
+            let begin = node
+                .inputs
+                .get(1)
+                .map(|input| &graph.nodes[input.node].name);
             let begin = begin.and_then(|name| weights.get(name)?.integers()?.last().copied());
             slices && begin == Some(1)
         })

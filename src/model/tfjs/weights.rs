@@ -115,7 +115,9 @@ fn shape_of(entry: &WeightEntry) -> Result<(Vec<usize>, usize), ImportError> {
     let shape = shape.map_err(|_| wrong())?;
     // The bound keeps every later product of lengths and element sizes within usize.
     let count = shape.iter().try_fold(1_usize, |product, &length| {
-        product.checked_mul(length).filter(|&count| count <= 1 << 40)
+        product
+            .checked_mul(length)
+            .filter(|&count| count <= 1 << 40)
     });
     Ok((shape, count.ok_or_else(wrong)?))
 }
@@ -197,7 +199,11 @@ fn read_shards(
 
 fn decode(entry: &WeightEntry, stored: Stored, bytes: &[u8]) -> Result<ConstantData, ImportError> {
     let words = || bytes.chunks_exact(4).map(|b| [b[0], b[1], b[2], b[3]]);
-    let halves = || bytes.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
+    let halves = || {
+        bytes
+            .chunks_exact(2)
+            .map(|b| u16::from_le_bytes([b[0], b[1]]))
+    };
     Ok(match stored {
         Stored::F32 => ConstantData::F32(words().map(f32::from_le_bytes).collect()),
         Stored::I32 => ConstantData::I32(words().map(i32::from_le_bytes).collect()),
@@ -214,7 +220,9 @@ fn expand(
 ) -> Result<ConstantData, ImportError> {
     let Some(quantization) = &entry.quantization else {
         // A bool: nobody computes with it, but its node may stand in the graph.
-        return Ok(ConstantData::I32(stored.map(|value| value as i32).collect()));
+        return Ok(ConstantData::I32(
+            stored.map(|value| value as i32).collect(),
+        ));
     };
     let required = |value: Option<f64>, key| {
         value.ok_or_else(|| ImportError::WeightQuantization {
@@ -291,7 +299,9 @@ mod tests {
             ),
             (
                 r#"{"name":"w","shape":[4],"dtype":"float32","quantization":{"dtype":"float16"}}"#,
-                [0x3C00_u16, 0xC100, 0x0001, 0x7BFF].map(u16::to_le_bytes).concat(),
+                [0x3C00_u16, 0xC100, 0x0001, 0x7BFF]
+                    .map(u16::to_le_bytes)
+                    .concat(),
                 ConstantData::F32(vec![1.0, -2.5, 5.960_464_5e-8, 65504.0]),
             ),
         ] {
@@ -303,7 +313,11 @@ mod tests {
     fn a_manifest_that_does_not_fit_its_files_is_refused() {
         let f32_of = |shape: &str| format!(r#"{{"name":"w","shape":{shape},"dtype":"float32"}}"#);
         let refused = |weight: &str, bytes: &[u8]| load_one(weight, bytes).unwrap_err();
-        for (weight, bytes) in [(f32_of("[2]"), 7), (f32_of("[2]"), 9), (f32_of("[1099511627776]"), 8)] {
+        for (weight, bytes) in [
+            (f32_of("[2]"), 7),
+            (f32_of("[2]"), 9),
+            (f32_of("[1099511627776]"), 8),
+        ] {
             let error = refused(&weight, &vec![0; bytes]);
             assert!(matches!(error, ImportError::ShardSizes { .. }), "{error}");
         }
@@ -313,7 +327,8 @@ mod tests {
         }
         let error = refused(r#"{"name":"w","shape":[],"dtype":"complex64"}"#, &[]);
         assert!(error.to_string().contains("`complex64`"), "{error}");
-        let unscaled = r#"{"name":"w","shape":[1],"dtype":"float32","quantization":{"dtype":"uint8"}}"#;
+        let unscaled =
+            r#"{"name":"w","shape":[1],"dtype":"float32","quantization":{"dtype":"uint8"}}"#;
         let error = refused(unscaled, &[0]);
         assert!(error.to_string().contains("no `scale`"), "{error}");
     }

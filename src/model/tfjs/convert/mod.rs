@@ -14,9 +14,9 @@ use std::fmt::Write;
 use std::rc::Rc;
 
 use super::error::{ImportError, Reason};
-use super::{RAW_BOXES, RAW_SCORES};
 use super::topology::{Graph, Node};
 use super::weights::{Constant, Weights};
+use super::{RAW_BOXES, RAW_SCORES};
 use crate::model::onnx::builder::{ints, Axis};
 use crate::model::onnx::GraphBuilder;
 
@@ -61,14 +61,14 @@ pub(super) struct Tensor {
 pub(super) enum Value {
     Tensor(Tensor),
     Constant(Rc<Constant>),
-    /// A computed shape, or (with `scalar`) one element of it.
-    Shape { items: Vec<Extent>, scalar: bool },
+    /// A computed shape, or one element of it.
+    Shape(Vec<Extent>),
 }
 
 /// How a constant is written into the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Form {
-    /// As it is, without axes of length one in front.
+    /// As it is.
     Plain,
     /// For addition to a tensor whose channels come first.
     ChannelsFirst,
@@ -163,11 +163,6 @@ impl<'g> Converter<'g> {
         }
     }
 
-    /// Whether node `index` was needed so far.
-    pub(super) fn is_converted(&self, index: usize) -> bool {
-        self.values[index].is_some()
-    }
-
     /// The tensor that node `index` makes. Iterative: a long chain must not exhaust the stack.
     pub(super) fn tensor_of(&mut self, index: usize) -> Result<Tensor, ImportError> {
         let graph = self.graph;
@@ -180,7 +175,11 @@ impl<'g> Converter<'g> {
             }
             let node = &graph.nodes[current];
             let picture = self.picture_side(current)?;
-            let inputs = if picture.is_some() { &[][..] } else { &node.inputs };
+            let inputs = if picture.is_some() {
+                &[][..]
+            } else {
+                &node.inputs
+            };
             let missing = inputs.iter().map(|input| input.node);
             let missing: Vec<usize> = missing.filter(|&i| self.values[i].is_none()).collect();
             if missing.is_empty() {
@@ -432,7 +431,7 @@ fn unknown(node: &Node) -> ImportError {
 /// Integers as elements of a shape.
 fn shape_items(value: &Value) -> Option<Vec<Extent>> {
     match value {
-        Value::Shape { items, .. } => Some(items.clone()),
+        Value::Shape(items) => Some(items.clone()),
         Value::Constant(constant) => {
             let integers = constant.integers()?;
             let fixed = |&value: &i32| Extent::Fixed(i64::from(value));

@@ -18,16 +18,13 @@ pub(super) fn shape_of<'g>(converter: &mut Converter<'g>, node: &'g Node) -> Con
             .iter()
             .map(|&length| Extent::Fixed(i64::try_from(length).unwrap_or(i64::MAX)))
             .collect(),
-        Value::Shape { .. } => {
+        Value::Shape(_) => {
             return Err(node.unsupported(Reason::Variant {
                 what: "the shape of a shape",
             }))
         }
     };
-    Ok(Value::Shape {
-        items,
-        scalar: false,
-    })
+    Ok(Value::Shape(items))
 }
 
 /// `shape[begin:end:step]`, or one element of a shape.
@@ -53,21 +50,35 @@ pub(super) fn strided_slice<'g>(converter: &mut Converter<'g>, node: &'g Node) -
     let (begin, end, step) = (single(1)?, single(2)?, single(3)?);
     let length = i64::try_from(items.len()).unwrap_or(i64::MAX);
     let masked = |key| Ok::<_, ImportError>(node.int(key)?.unwrap_or(0) & 1 == 1);
-    let from_end = |position: i64| if position < 0 { position + length } else { position };
-    let begin = if masked("begin_mask")? { 0 } else { from_end(begin) };
-    let end = if masked("end_mask")? { length } else { from_end(end) };
+    let from_end = |position: i64| {
+        if position < 0 {
+            position + length
+        } else {
+            position
+        }
+    };
+    let begin = if masked("begin_mask")? {
+        0
+    } else {
+        from_end(begin)
+    };
+    let end = if masked("end_mask")? {
+        length
+    } else {
+        from_end(end)
+    };
     let out_of_range = || {
         node.unsupported(Reason::Shape {
-            found: format!("{} sliced from {begin} to {end} by {step}", describe(&items)),
+            found: format!(
+                "{} sliced from {begin} to {end} by {step}",
+                describe(&items)
+            ),
         })
     };
     if masked("shrink_axis_mask")? {
         let position = usize::try_from(begin).ok();
         let item = position.and_then(|position| items.get(position));
-        return Ok(Value::Shape {
-            items: vec![*item.ok_or_else(out_of_range)?],
-            scalar: true,
-        });
+        return Ok(Value::Shape(vec![*item.ok_or_else(out_of_range)?]));
     }
     let (Ok(begin), Ok(step)) = (usize::try_from(begin), usize::try_from(step)) else {
         return Err(out_of_range());
@@ -77,10 +88,7 @@ pub(super) fn strided_slice<'g>(converter: &mut Converter<'g>, node: &'g Node) -
         return Err(out_of_range());
     }
     let items = items[begin..end].iter().copied().step_by(step).collect();
-    Ok(Value::Shape {
-        items,
-        scalar: false,
-    })
+    Ok(Value::Shape(items))
 }
 
 /// Elements of shapes -> a shape.
@@ -97,10 +105,7 @@ pub(super) fn pack<'g>(converter: &mut Converter<'g>, node: &'g Node) -> Convert
             }
         }
     }
-    Ok(Value::Shape {
-        items,
-        scalar: false,
-    })
+    Ok(Value::Shape(items))
 }
 
 pub(super) fn reshape<'g>(converter: &mut Converter<'g>, node: &'g Node) -> Converted {
@@ -111,7 +116,9 @@ pub(super) fn reshape<'g>(converter: &mut Converter<'g>, node: &'g Node) -> Conv
             found: format!("{} to {}", describe(&tensor.shape), describe(&target)),
         })
     })?;
-    Ok(Value::Tensor(converter.reshape_to(&node.name, &tensor, shape)))
+    Ok(Value::Tensor(
+        converter.reshape_to(&node.name, &tensor, shape),
+    ))
 }
 
 /// The shape that `target` means for a tensor of `shape`; `None` when they do not fit.
@@ -145,10 +152,12 @@ fn reshaped(shape: &[Extent], target: &[Extent]) -> Option<Vec<Extent>> {
 }
 
 fn product(shape: &[Extent]) -> Option<i64> {
-    shape.iter().try_fold(1_i64, |product, extent| match extent {
-        Extent::Batch => None,
-        Extent::Fixed(length) => product.checked_mul(*length),
-    })
+    shape
+        .iter()
+        .try_fold(1_i64, |product, extent| match extent {
+            Extent::Batch => None,
+            Extent::Fixed(length) => product.checked_mul(*length),
+        })
 }
 
 impl Converter<'_> {
@@ -206,7 +215,9 @@ pub(super) fn squeeze<'g>(converter: &mut Converter<'g>, node: &'g Node) -> Conv
             }));
         }
     }
-    Ok(Value::Tensor(converter.reshape_to(&node.name, &tensor, shape)))
+    Ok(Value::Tensor(
+        converter.reshape_to(&node.name, &tensor, shape),
+    ))
 }
 
 pub(super) fn expand_dims<'g>(converter: &mut Converter<'g>, node: &'g Node) -> Converted {
@@ -225,7 +236,9 @@ pub(super) fn expand_dims<'g>(converter: &mut Converter<'g>, node: &'g Node) -> 
     }
     let mut shape = tensor.shape.clone();
     shape.insert(axis as usize, Extent::Fixed(1));
-    Ok(Value::Tensor(converter.reshape_to(&node.name, &tensor, shape)))
+    Ok(Value::Tensor(
+        converter.reshape_to(&node.name, &tensor, shape),
+    ))
 }
 
 pub(super) fn concat<'g>(converter: &mut Converter<'g>, node: &'g Node) -> Converted {
@@ -249,7 +262,9 @@ pub(super) fn concat<'g>(converter: &mut Converter<'g>, node: &'g Node) -> Conve
             found: shapes.join(" and "),
         })
     })?;
-    let first = parts.iter().all(|part| part.layout == Layout::ChannelsFirst);
+    let first = parts
+        .iter()
+        .all(|part| part.layout == Layout::ChannelsFirst);
     let (layout, axis) = if first {
         (Layout::ChannelsFirst, [0, 2, 3, 1][axis])
     } else {
@@ -306,7 +321,10 @@ pub(super) fn transpose<'g>(converter: &mut Converter<'g>, node: &'g Node) -> Co
             expected: "a permutation that leaves the batch first",
         }));
     }
-    let shape = perm.iter().map(|&axis| tensor.shape[axis as usize]).collect();
+    let shape = perm
+        .iter()
+        .map(|&axis| tensor.shape[axis as usize])
+        .collect();
     let input = converter.tensorflow_order(&tensor);
     let attributes = vec![ints("perm", &perm)];
     let builder = &mut converter.builder;
@@ -321,7 +339,11 @@ pub(super) fn transpose<'g>(converter: &mut Converter<'g>, node: &'g Node) -> Co
 /// The place of `axis`, which may count from the end, behind the batch.
 fn position(node: &Node, axis: i64, tensor: &Tensor) -> Result<usize, ImportError> {
     let rank = tensor.shape.len() as i64;
-    let place = if axis < 0 { axis.saturating_add(rank) } else { axis };
+    let place = if axis < 0 {
+        axis.saturating_add(rank)
+    } else {
+        axis
+    };
     if (1..rank).contains(&place) {
         Ok(place as usize)
     } else {

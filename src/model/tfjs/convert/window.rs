@@ -167,10 +167,18 @@ fn convolve<'g>(
     let kernel = converter.floats(node, 1)?;
     let misfit = || {
         node.unsupported(Reason::Shape {
-            found: format!("{} with a kernel {:?}", describe(&tensor.shape), kernel.shape),
+            found: format!(
+                "{} with a kernel {:?}",
+                describe(&tensor.shape),
+                kernel.shape
+            ),
         })
     };
-    let sides: Result<Vec<i64>, _> = kernel.shape.iter().map(|&side| i64::try_from(side)).collect();
+    let sides: Result<Vec<i64>, _> = kernel
+        .shape
+        .iter()
+        .map(|&side| i64::try_from(side))
+        .collect();
     let sides = sides.map_err(|_| misfit())?;
     let [rows, columns, fan_in, fan_out] = sides[..] else {
         return Err(misfit());
@@ -191,7 +199,11 @@ fn convolve<'g>(
     let window = Window::of(node, [rows, columns], [height, width])?;
     let mut attributes = window.attributes();
     attributes.insert(1, int("group", group));
-    let layout = if depthwise { depthwise_kernel } else { plain_kernel };
+    let layout = if depthwise {
+        depthwise_kernel
+    } else {
+        plain_kernel
+    };
     let weights = converter.source_name(node, 1);
     let weights = converter.write_constant(weights, &kernel, form, layout);
     let input = converter.channels_first(&tensor);
@@ -221,7 +233,12 @@ fn plain_kernel(kernel: &Constant) -> (Vec<usize>, Vec<f32>) {
         unreachable!("checked by the caller");
     };
     let dims = vec![fan_out, fan_in, height, width];
-    (dims, columns_to_rows(kernel, height * width, fan_in, fan_out, |i, o| o * fan_in + i))
+    (
+        dims,
+        columns_to_rows(kernel, height * width, fan_in, fan_out, |i, o| {
+            o * fan_in + i
+        }),
+    )
 }
 
 /// `[height, width, in, multiplier]` -> `[in * multiplier, 1, height, width]`.
@@ -231,7 +248,10 @@ fn depthwise_kernel(kernel: &Constant) -> (Vec<usize>, Vec<f32>) {
     };
     let dims = vec![fan_in * multiplier, 1, height, width];
     let place = |i, m| i * multiplier + m;
-    (dims, columns_to_rows(kernel, height * width, fan_in, multiplier, place))
+    (
+        dims,
+        columns_to_rows(kernel, height * width, fan_in, multiplier, place),
+    )
 }
 
 /// Moves element `[position][i][o]` to `[place(i, o)][position]`.
@@ -283,7 +303,11 @@ pub(super) fn mean<'g>(converter: &mut Converter<'g>, node: &'g Node) -> Convert
     let (tensor, [.., channels]) = converter.feature_map(node, 0)?;
     let mut axes = converter.fixed_integers(node, 1)?;
     for axis in &mut axes {
-        *axis = if *axis < 0 { axis.saturating_add(4) } else { *axis };
+        *axis = if *axis < 0 {
+            axis.saturating_add(4)
+        } else {
+            *axis
+        };
     }
     axes.sort_unstable();
     if axes != [1, 2] {
