@@ -335,3 +335,105 @@ fn print(report: &ImportReport, out: &mut dyn Write) -> std::io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{resolve, How, ModelRequest};
+
+    fn args(source: &Path, output: &Path) -> ImportArgs {
+        ImportArgs {
+            source: source.to_owned(),
+            output: output.to_owned(),
+            force: false,
+            json: false,
+        }
+    }
+
+    fn refused(args: &ImportArgs) -> ImportCommandError {
+        let mut out = Vec::new();
+        let error = run(args, &mut out).unwrap_err();
+        assert!(out.is_empty(), "an error prints nothing");
+        error
+    }
+
+    #[test]
+    fn the_output_is_checked_before_the_model_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = dir.path().join("no-such-model");
+        let output = dir.path().join("own.onnx");
+        std::fs::write(&output, "mine").unwrap();
+        let exists = refused(&args(&source, &output)).to_string();
+        assert!(
+            exists.contains("own.onnx exists already; pass --force"),
+            "{exists}"
+        );
+        std::fs::remove_file(&output).unwrap();
+        std::fs::write(dir.path().join("own.toml"), "mine").unwrap();
+        let exists = refused(&args(&source, &output)).to_string();
+        assert!(exists.contains("own.toml exists already"), "{exists}");
+        let folder = refused(&args(&source, &dir.path().join("none/own.onnx")));
+        assert!(
+            matches!(folder, ImportCommandError::Write { .. }),
+            "{folder}"
+        );
+        let extension = refused(&args(&source, &dir.path().join("own")));
+        assert!(
+            matches!(extension, ImportCommandError::Extension { .. }),
+            "{extension}"
+        );
+        let other = dir.path().join("other.onnx");
+        let missing = refused(&args(&source, &other)).to_string();
+        assert!(missing.contains("it has no model.json"), "{missing}");
+        let left = std::fs::read_dir(dir.path()).unwrap().count();
+        assert_eq!(left, 1, "a failed import leaves no file");
+    }
+
+    #[test]
+    fn a_tflite_file_is_refused_with_what_can_be_imported() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = dir.path().join("detect.tflite");
+        std::fs::write(&source, "TFL3").unwrap();
+        let error = refused(&args(&source, &dir.path().join("own.onnx"))).to_string();
+        assert!(
+            error.contains("cannot import") && error.contains("TensorFlow.js"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn an_imported_model_can_be_run_by_its_file_alone() {
+        let Ok(data) = std::env::var("DETBENCH_TEST_DATA") else {
+            eprintln!("DETBENCH_TEST_DATA is unset: skipped");
+            return;
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let source = Path::new(&data).join("source_models/tfjs_coco_ssd");
+        let output = dir.path().join("own.onnx");
+        let mut out = Vec::new();
+        run(&args(&source, &output), &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("anchors    tfod-ssd-300"), "{text}");
+        assert!(text.contains("raw_scores f32[batch,1917,91]"), "{text}");
+        let resolved = resolve(ModelRequest {
+            model: output.to_str(),
+            ..ModelRequest::default()
+        })
+        .unwrap();
+        assert_eq!(resolved.source, How::Beside(dir.path().join("own.toml")));
+        let default = crate::model::known::find(crate::model::known::DEFAULT).unwrap();
+        assert!(resolved.description.gives_same_results(&default));
+
+        let mut json = ImportArgs {
+            json: true,
+            ..args(&source, &output)
+        };
+        assert!(matches!(refused(&json), ImportCommandError::Exists { .. }));
+        json.force = true;
+        let mut out = Vec::new();
+        run(&json, &mut out).unwrap();
+        let document: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(document["schema_version"], 1);
+        assert_eq!(document["anchor_count"], 1917);
+    }
+}
