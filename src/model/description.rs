@@ -3,7 +3,6 @@
 //! TOML, read strictly: an unknown key, a missing key or a value out of range is an error that
 //! names the file, the line and the key. `configs/models/` holds those of the known models.
 
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -496,7 +495,7 @@ fn line_of_key(text: &str, key: &str) -> usize {
 /// serde says which key is wrong only in words, between backticks.
 fn explain(error: &toml::de::Error, text: &str, path: &Path) -> DescriptionError {
     let path = path.to_owned();
-    let start = error.span().unwrap_or(Range::default()).start;
+    let start = error.span().unwrap_or_default().start;
     let before = text.get(..start).unwrap_or_default();
     let line = before.matches('\n').count() + 1;
     let message = error.message();
@@ -537,7 +536,10 @@ mod tests {
     fn a_model_file_reads_into_the_types_that_the_stages_use() {
         let model = parse(TEXT).unwrap();
         assert_eq!(model.input.name, "image");
-        assert_eq!(model.input.preprocessing.scale, [1.0; 3]);
+        assert_eq!(
+            model.input.preprocessing.scale.map(f32::to_bits),
+            [1.0_f32.to_bits(); 3]
+        );
         assert_eq!(model.heads.score_columns(), 91);
         assert_eq!(model.anchors.load().unwrap().len(), 1917);
         assert_eq!(model.nms.score_threshold.to_bits(), 0.3_f32.to_bits());

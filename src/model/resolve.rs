@@ -105,7 +105,7 @@ pub enum ResolveError {
         /// The graph's file.
         path: PathBuf,
         /// The difference.
-        source: SignatureError,
+        source: Box<SignatureError>,
     },
     /// Known models that differ fit equally well.
     #[error("{} could be any of {}, which give different results; pass --model-config with one of them", path.display(), names.join(", "))]
@@ -393,7 +393,7 @@ fn finish(
     check_signature(&description, &graph.facts.signature).map_err(|source| {
         ResolveError::Signature {
             path: path.to_owned(),
-            source,
+            source: Box::new(source),
         }
     })?;
     let layers = &graph.facts.integer_layers;

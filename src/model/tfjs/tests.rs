@@ -12,6 +12,10 @@ use crate::model::onnx::proto::{AttributeProto, GraphProto, TensorProto};
 use crate::model::onnx::signature::{self, AxisLength};
 use crate::model::AnchorSpec;
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "attributes are written in place"
+)]
 fn node(op: &str, name: &str, inputs: &[&str], attr: Value) -> Value {
     json!({"op": op, "name": name, "input": inputs, "attr": attr})
 }
@@ -196,8 +200,9 @@ fn a_detector_is_cut_at_its_heads_and_takes_any_batch() {
     assert!(!imported.summary.background);
     // [height, width, in, out] counted up: output channel 1 reads elements 1, 9 and 17.
     let kernel = constant(&graph, "kernel").unwrap();
-    let value = |i: usize| f32::from_le_bytes(kernel.raw_data[4 * i..][..4].try_into().unwrap());
-    assert_eq!([value(3), value(4), value(5)], [1.0, 9.0, 17.0]);
+    let value = |i: usize| kernel.raw_data[4 * i..][..4].to_vec();
+    let expected = [1.0_f32, 9.0, 17.0].map(|value| value.to_le_bytes().to_vec());
+    assert_eq!([value(3), value(4), value(5)], expected);
 }
 
 #[test]
