@@ -1,3 +1,5 @@
-//! (see the crate documentation)
+//! The command line: one file a verb. It alone wires the real parts together.
 
+pub mod import;
+pub mod run;
 pub mod setup;

@@ -3,7 +3,6 @@
 //! TOML, read strictly: an unknown key, a missing key or a value out of range is an error that
 //! names the file, the line and the key. `configs/models/` holds those of the known models.
 
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -496,7 +495,7 @@ fn line_of_key(text: &str, key: &str) -> usize {
 /// serde says which key is wrong only in words, between backticks.
 fn explain(error: &toml::de::Error, text: &str, path: &Path) -> DescriptionError {
     let path = path.to_owned();
-    let start = error.span().unwrap_or(Range::default()).start;
+    let start = error.span().unwrap_or_default().start;
     let before = text.get(..start).unwrap_or_default();
     let line = before.matches('\n').count() + 1;
     let message = error.message();
@@ -520,5 +519,103 @@ fn explain(error: &toml::de::Error, text: &str, path: &Path) -> DescriptionError
             line,
             problem: message.trim().replace('\n', "; "),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = include_str!("../../configs/models/ssdlite-mobilenet-v2.toml");
+
+    fn parse(text: &str) -> Result<ModelDescription, DescriptionError> {
+        ModelDescription::parse(text, Path::new("models/own.toml"))
+    }
+
+    #[test]
+    fn a_model_file_reads_into_the_types_that_the_stages_use() {
+        let model = parse(TEXT).unwrap();
+        assert_eq!(model.input.name, "image");
+        assert_eq!(
+            model.input.preprocessing.scale.map(f32::to_bits),
+            [1.0_f32.to_bits(); 3]
+        );
+        assert_eq!(model.heads.score_columns(), 91);
+        assert_eq!(model.anchors.load().unwrap().len(), 1917);
+        assert_eq!(model.nms.score_threshold.to_bits(), 0.3_f32.to_bits());
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_file_line_and_key() {
+        for (from, to, expected) in [
+            (
+                "iou_threshold =",
+                "iou_treshold =",
+                "unknown key `iou_treshold`; did you mean `iou_threshold`?",
+            ),
+            (
+                "layout =",
+                "layuot =",
+                "unknown key `layuot`; did you mean `layout`?",
+            ),
+            ("licence =", "zzz =", "unknown key `zzz`"),
+            ("y = 10.0\n", "", "the key `y` is missing"),
+            ("name = \"image\"\n", "", "the key `name` is missing"),
+            ("title =", "title", "expected"),
+            ("\"sigmoid\"", "\"sigmod\"", "`sigmod`"),
+            ("\"tfod-ssd-300\"", "\"tfod-ssd-301\"", "`tfod-ssd-301`"),
+            (
+                "generator = \"tfod-ssd-300\"",
+                "",
+                "give either `generator` or `file`",
+            ),
+            ("\"f32\"", "\"u8\"", "`mean` and `scale` have no meaning"),
+            (
+                "scale = [1.0, 1.0, 1.0]",
+                "scale = [0.0, 1.0, 1.0]",
+                "`scale` divides",
+            ),
+            ("height = 300", "height = 0", "above zero"),
+            (
+                "iou_threshold = 0.6",
+                "iou_threshold = 1.5",
+                "`iou_threshold` is 1.5, but should be above 0 and at most 1",
+            ),
+            ("max_detections = 100", "max_detections = -1", "-1"),
+            ("\"coco-91\"", "[\"cat\"]", "`labels` is for 1 classes"),
+            (
+                "\"coco-91\"",
+                "\"coco-80\"",
+                "\"coco-91\" or a list of names",
+            ),
+            ("sha256 = [\"", "sha256 = [\"x", "64 hexadecimal digits"),
+        ] {
+            let text = TEXT.replacen(from, to, 1);
+            assert_ne!(text, TEXT, "{from}");
+            let error = parse(&text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{to}: {error}");
+            // The line of the change, or that of the table around it.
+            let changed = TEXT[..TEXT.find(from).unwrap()].matches('\n').count() + 1;
+            let start = error.strip_prefix("models/own.toml:").expect("file first");
+            let line: usize = start.split(':').next().unwrap().parse().unwrap();
+            assert!(
+                line <= changed && changed - line <= 8,
+                "{to}: line {changed}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_anchor_file_counts_from_the_model_files_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = TEXT.replace("generator = \"tfod-ssd-300\"", "file = \"own.npy\"");
+        let path = dir.path().join("own.toml");
+        std::fs::write(&path, text).unwrap();
+        let model = ModelDescription::read(&path).unwrap();
+        let missing = model.anchors.load().unwrap_err().to_string();
+        assert!(missing.contains("own.npy cannot be read"), "{missing}");
+        let rows = vec![[0.5, 0.5, 1.0, 1.0]];
+        std::fs::write(dir.path().join("own.npy"), npy::write_rows(&rows)).unwrap();
+        assert_eq!(model.anchors.load().unwrap(), rows);
     }
 }

@@ -9,8 +9,12 @@ pub mod known;
 pub mod labels;
 pub mod npy;
 pub mod onnx;
+pub mod resolve;
+pub mod signature;
 pub mod tfjs;
 
 pub use anchors::AnchorSpec;
 pub use description::ModelDescription;
 pub use labels::Labels;
+pub use resolve::{resolve, How, ModelRequest, OnnxSource, ResolveError, Resolved};
+pub use signature::{check_signature, precision_of, SignatureError};

@@ -135,13 +135,19 @@ pub enum ImportError {
         /// The candidates' nodes.
         nodes: Vec<String>,
     },
-    /// The heads do not describe the same anchors.
-    #[error("the box head is {boxes} and the score head {scores}, but [batch,N,4] and [batch,N,classes] of one N were expected")]
-    HeadShapes {
-        /// Shape of the boxes.
-        boxes: String,
-        /// Shape of the scores.
-        scores: String,
+    /// A head that is no list of rows.
+    #[error("the {head} head is {found}, but [batch,N,4] for the boxes and [batch,N,classes] for the scores were expected, N the same")]
+    HeadShape {
+        /// `box` or `score`.
+        head: &'static str,
+        /// Its shape.
+        found: String,
+    },
+    /// Boxes and scores are the same tensor.
+    #[error("both heads are the node `{node}`")]
+    HeadsAreOne {
+        /// The node.
+        node: String,
     },
     /// The heads do not depend on a picture.
     #[error("the heads do not depend on a picture input (a Placeholder or a resize loop that ends in [height,width,3])")]

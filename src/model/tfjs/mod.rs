@@ -91,13 +91,16 @@ pub fn import(dir: &Path) -> Result<Imported, ImportError> {
     let heads = cut::find(&graph, &weights, &regions)?;
     let mut converter = Converter::new(&graph, &weights, &regions.after_convolution);
 
-    let (boxes_node, boxes) = first_list(&mut converter, &heads.boxes)?;
-    let (scores_node, scores) = first_list(&mut converter, &heads.scores)?;
-    let ([n, 4], [m, columns]) = (boxes.sides, scores.sides) else {
-        return Err(head_shapes(&boxes.tensor, &scores.tensor));
-    };
-    if n != m || boxes.tensor.name == scores.tensor.name {
-        return Err(head_shapes(&boxes.tensor, &scores.tensor));
+    let is_boxes = |[_, columns]: [i64; 2]| columns == 4;
+    let (boxes_node, boxes) = first_list(&mut converter, &heads.boxes, "box", is_boxes)?;
+    let [n, _] = boxes.sides;
+    let is_scores = |[rows, _]: [i64; 2]| rows == n;
+    let (scores_node, scores) = first_list(&mut converter, &heads.scores, "score", is_scores)?;
+    let [_, columns] = scores.sides;
+    if boxes.tensor.name == scores.tensor.name {
+        return Err(ImportError::HeadsAreOne {
+            node: graph.nodes[boxes_node].name.clone(),
+        });
     }
     expose(&mut converter, RAW_BOXES, &boxes);
     expose(&mut converter, RAW_SCORES, &scores);
@@ -144,17 +147,22 @@ struct RowList {
     sides: [i64; 2],
 }
 
-/// The first of `chain` that is `[batch, rows, columns]` or `[batch, rows, 1, columns]`.
+/// The first of `chain` that is `[batch, rows, columns]` or `[batch, rows, 1, columns]` and whose
+/// rows and columns are `wanted`.
 fn first_list(
     converter: &mut Converter<'_>,
     chain: &[usize],
+    head: &'static str,
+    wanted: impl Fn([i64; 2]) -> bool,
 ) -> Result<(usize, RowList), ImportError> {
     let mut last = None;
     for &index in chain {
         let tensor = converter.tensor_of(index)?;
         let sides = match tensor.shape[..] {
             [Extent::Batch, Extent::Fixed(rows), Extent::Fixed(columns)]
-            | [Extent::Batch, Extent::Fixed(rows), Extent::Fixed(1), Extent::Fixed(columns)] => {
+            | [Extent::Batch, Extent::Fixed(rows), Extent::Fixed(1), Extent::Fixed(columns)]
+                if wanted([rows, columns]) =>
+            {
                 [rows, columns]
             }
             _ => {
@@ -165,15 +173,11 @@ fn first_list(
         return Ok((index, RowList { tensor, sides }));
     }
     match last {
-        Some(tensor) => Err(head_shapes(&tensor, &tensor)),
+        Some(tensor) => Err(ImportError::HeadShape {
+            head,
+            found: describe(&tensor.shape),
+        }),
         None => Err(ImportError::NoInput),
-    }
-}
-
-fn head_shapes(boxes: &Tensor, scores: &Tensor) -> ImportError {
-    ImportError::HeadShapes {
-        boxes: describe(&boxes.shape),
-        scores: describe(&scores.shape),
     }
 }
 

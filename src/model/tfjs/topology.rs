@@ -210,6 +210,15 @@ impl Node {
         })
     }
 
+    /// Whether the element type `key` is f32: 1 in older files, a name in newer ones.
+    pub(super) fn is_float(&self, key: &'static str) -> Result<bool, ImportError> {
+        let float = self.attribute(key, "an element type", |value| {
+            let value = value.get("type")?;
+            Some(value.as_i64() == Some(1) || value.as_str() == Some("DT_FLOAT"))
+        })?;
+        Ok(float.unwrap_or(false))
+    }
+
     /// A shape, `None` for a length that is not known; an unknown rank reads as an absent shape.
     pub(super) fn shape(&self, key: &'static str) -> Result<Option<Vec<Option<i64>>>, ImportError> {
         let shape = self.attribute(key, "a shape", |value| {

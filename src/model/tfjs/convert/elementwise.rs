@@ -75,10 +75,7 @@ fn shape_arithmetic(
                     what: "arithmetic that overflows",
                 })
             })?;
-            Ok(Value::Shape {
-                items: vec![Extent::Fixed(result)],
-                scalar: true,
-            })
+            Ok(Value::Shape(vec![Extent::Fixed(result)]))
         }
         _ => Err(node.unsupported(Reason::Variant {
             what: "arithmetic between constants",
@@ -313,15 +310,16 @@ pub(super) fn softmax<'g>(converter: &mut Converter<'g>, node: &'g Node) -> Conv
     }))
 }
 
-/// Everything in front of the heads is f32, so a cast changes nothing: the picture is fed as f32,
-/// and computed shapes have no type.
+/// A cast to f32 changes nothing: the picture is fed as f32, and so is all that follows from it.
+/// Computed shapes have no element type.
 pub(super) fn cast<'g>(converter: &mut Converter<'g>, node: &'g Node) -> Converted {
     let value = converter.input(node, 0)?;
     match &value {
-        Value::Constant(_) => Err(node.unsupported(Reason::Variant {
-            what: "the cast of a constant",
+        Value::Tensor(_) if node.is_float("DstT")? => Ok(value),
+        Value::Shape(_) => Ok(value),
+        Value::Tensor(_) | Value::Constant(_) => Err(node.unsupported(Reason::Variant {
+            what: "a cast other than to f32, or of a constant",
         })),
-        Value::Tensor(_) | Value::Shape { .. } => Ok(value),
     }
 }
 

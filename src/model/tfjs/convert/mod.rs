@@ -61,17 +61,14 @@ pub(super) struct Tensor {
 pub(super) enum Value {
     Tensor(Tensor),
     Constant(Rc<Constant>),
-    /// A computed shape, or (with `scalar`) one element of it.
-    Shape {
-        items: Vec<Extent>,
-        scalar: bool,
-    },
+    /// A computed shape, or one element of it.
+    Shape(Vec<Extent>),
 }
 
 /// How a constant is written into the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Form {
-    /// As it is, without axes of length one in front.
+    /// As it is.
     Plain,
     /// For addition to a tensor whose channels come first.
     ChannelsFirst,
@@ -164,11 +161,6 @@ impl<'g> Converter<'g> {
             scalars: HashMap::new(),
             picture: None,
         }
-    }
-
-    /// Whether node `index` was needed so far.
-    pub(super) fn is_converted(&self, index: usize) -> bool {
-        self.values[index].is_some()
     }
 
     /// The tensor that node `index` makes. Iterative: a long chain must not exhaust the stack.
@@ -439,7 +431,7 @@ fn unknown(node: &Node) -> ImportError {
 /// Integers as elements of a shape.
 fn shape_items(value: &Value) -> Option<Vec<Extent>> {
     match value {
-        Value::Shape { items, .. } => Some(items.clone()),
+        Value::Shape(items) => Some(items.clone()),
         Value::Constant(constant) => {
             let integers = constant.integers()?;
             let fixed = |&value: &i32| Extent::Fixed(i64::from(value));

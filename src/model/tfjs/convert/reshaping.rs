@@ -18,16 +18,13 @@ pub(super) fn shape_of<'g>(converter: &mut Converter<'g>, node: &'g Node) -> Con
             .iter()
             .map(|&length| Extent::Fixed(i64::try_from(length).unwrap_or(i64::MAX)))
             .collect(),
-        Value::Shape { .. } => {
+        Value::Shape(_) => {
             return Err(node.unsupported(Reason::Variant {
                 what: "the shape of a shape",
             }))
         }
     };
-    Ok(Value::Shape {
-        items,
-        scalar: false,
-    })
+    Ok(Value::Shape(items))
 }
 
 /// `shape[begin:end:step]`, or one element of a shape.
@@ -51,7 +48,7 @@ pub(super) fn strided_slice<'g>(converter: &mut Converter<'g>, node: &'g Node) -
         })),
     };
     let (begin, end, step) = (single(1)?, single(2)?, single(3)?);
-    let length = i64::try_from(items.len()).unwrap_or(i64::MAX);
+    let length = signed(items.len());
     let masked = |key| Ok::<_, ImportError>(node.int(key)?.unwrap_or(0) & 1 == 1);
     let from_end = |position: i64| {
         if position < 0 {
@@ -81,10 +78,7 @@ pub(super) fn strided_slice<'g>(converter: &mut Converter<'g>, node: &'g Node) -
     if masked("shrink_axis_mask")? {
         let position = usize::try_from(begin).ok();
         let item = position.and_then(|position| items.get(position));
-        return Ok(Value::Shape {
-            items: vec![*item.ok_or_else(out_of_range)?],
-            scalar: true,
-        });
+        return Ok(Value::Shape(vec![*item.ok_or_else(out_of_range)?]));
     }
     let (Ok(begin), Ok(step)) = (usize::try_from(begin), usize::try_from(step)) else {
         return Err(out_of_range());
@@ -94,10 +88,7 @@ pub(super) fn strided_slice<'g>(converter: &mut Converter<'g>, node: &'g Node) -
         return Err(out_of_range());
     }
     let items = items[begin..end].iter().copied().step_by(step).collect();
-    Ok(Value::Shape {
-        items,
-        scalar: false,
-    })
+    Ok(Value::Shape(items))
 }
 
 /// Elements of shapes -> a shape.
@@ -114,10 +105,7 @@ pub(super) fn pack<'g>(converter: &mut Converter<'g>, node: &'g Node) -> Convert
             }
         }
     }
-    Ok(Value::Shape {
-        items,
-        scalar: false,
-    })
+    Ok(Value::Shape(items))
 }
 
 pub(super) fn reshape<'g>(converter: &mut Converter<'g>, node: &'g Node) -> Converted {
@@ -234,7 +222,7 @@ pub(super) fn squeeze<'g>(converter: &mut Converter<'g>, node: &'g Node) -> Conv
 
 pub(super) fn expand_dims<'g>(converter: &mut Converter<'g>, node: &'g Node) -> Converted {
     let tensor = converter.tensor(node, 0)?;
-    let rank = i64::try_from(tensor.shape.len()).unwrap_or(i64::MAX);
+    let rank = signed(tensor.shape.len());
     let axis = match converter.fixed_integers(node, 1)?[..] {
         [axis] if axis < 0 => axis + rank + 1,
         [axis] => axis,
@@ -290,7 +278,7 @@ pub(super) fn concat<'g>(converter: &mut Converter<'g>, node: &'g Node) -> Conve
         })
         .collect();
     let inputs: Vec<&str> = names.iter().map(String::as_str).collect();
-    let attributes = vec![int("axis", axis as i64)];
+    let attributes = vec![int("axis", signed(axis))];
     let builder = &mut converter.builder;
     let name = builder.node("Concat", &node.name, &inputs, attributes);
     Ok(Value::Tensor(Tensor {
@@ -326,7 +314,7 @@ pub(super) fn transpose<'g>(converter: &mut Converter<'g>, node: &'g Node) -> Co
     let rank = tensor.shape.len();
     let mut sorted = perm.clone();
     sorted.sort_unstable();
-    let all: Vec<i64> = (0..rank as i64).collect();
+    let all: Vec<i64> = (0..signed(rank)).collect();
     if sorted != all || perm.first() != Some(&0) {
         return Err(node.unsupported(Reason::Input {
             index: 1,
@@ -348,9 +336,14 @@ pub(super) fn transpose<'g>(converter: &mut Converter<'g>, node: &'g Node) -> Co
     }))
 }
 
+/// A rank or an axis: never more than a handful.
+fn signed(small: usize) -> i64 {
+    i64::try_from(small).unwrap_or(i64::MAX)
+}
+
 /// The place of `axis`, which may count from the end, behind the batch.
 fn position(node: &Node, axis: i64, tensor: &Tensor) -> Result<usize, ImportError> {
-    let rank = tensor.shape.len() as i64;
+    let rank = signed(tensor.shape.len());
     let place = if axis < 0 {
         axis.saturating_add(rank)
     } else {
