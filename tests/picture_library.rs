@@ -58,7 +58,7 @@ fn two() -> TempDir {
     folder(&[("b.jpg", "baseline_420.jpg"), ("a.png", "rgb_8.png")])
 }
 
-fn annotations(folder: &TempDir, images: &str) -> Option<AnnotationSource> {
+fn annotations(folder: &TempDir, images: &str) -> AnnotationSource {
     let path = folder.path().join("labels.json");
     let text = format!(
         r#"{{"images": [{images}], "annotations": [
@@ -67,7 +67,7 @@ fn annotations(folder: &TempDir, images: &str) -> Option<AnnotationSource> {
         ], "categories": [{{"id": 3, "name": "car"}}]}}"#
     );
     fs::write(&path, text).unwrap();
-    Some(path.as_path().into())
+    path.as_path().into()
 }
 
 fn open(
@@ -90,9 +90,9 @@ fn pictures_come_in_the_order_of_the_annotations() {
     let images = r#"{"id": 5, "file_name": "b.jpg", "width": 45, "height": 37},
                     {"id": 2, "file_name": "a.png", "width": 23, "height": 19}"#;
     let labels = annotations(&folder, images);
-    let (library, notes) = open(&folder, labels.clone(), options()).unwrap();
+    let (library, notes) = open(&folder, Some(labels.clone()), options()).unwrap();
     assert_eq!(names(&library), [("b.jpg", 5), ("a.png", 2)]);
-    assert_eq!(library.annotations(), labels.as_ref());
+    assert_eq!(library.annotations(), Some(&labels));
     assert_eq!(notes, [Note::DanglingAnnotations { count: 1 }]);
 }
 
@@ -116,7 +116,7 @@ fn missing_pictures_are_an_error_that_names_them_unless_they_may_be_skipped() {
     let images = r#"{"id": 1, "file_name": "x.jpg"}, {"id": 5, "file_name": "b.jpg"},
                     {"id": 7, "file_name": "y.jpg"}"#;
     let labels = annotations(&folder, images);
-    let message = open(&folder, labels.clone(), options())
+    let message = open(&folder, Some(labels.clone()), options())
         .unwrap_err()
         .to_string();
     assert!(
@@ -131,7 +131,7 @@ fn missing_pictures_are_an_error_that_names_them_unless_they_may_be_skipped() {
         skip_missing: true,
         ..options()
     };
-    let (library, notes) = open(&folder, labels, skipping).unwrap();
+    let (library, notes) = open(&folder, Some(labels), skipping).unwrap();
     assert_eq!(names(&library), [("b.jpg", 5)]);
     let texts: Vec<_> = notes.iter().map(ToString::to_string).collect();
     assert!(
@@ -150,7 +150,7 @@ fn another_size_than_the_annotations_give_is_noted() {
     let images = r#"{"id": 5, "file_name": "b.jpg", "width": 37, "height": 45},
                     {"id": 2, "file_name": "a.png"}"#;
     let labels = annotations(&folder, images);
-    let (library, notes) = open(&folder, labels, options()).unwrap();
+    let (library, notes) = open(&folder, Some(labels), options()).unwrap();
     assert_eq!(library.pictures()[0].width, 37);
     assert_eq!(library.pictures()[1].width, 23);
     let text = notes[1].to_string();

@@ -56,8 +56,7 @@ fn digests<T: for<'a> Deserialize<'a>>(name: &str) -> Vec<T> {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    let sum = Sha256::digest(bytes);
-    sum.iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:x}", Sha256::digest(bytes))
 }
 
 fn resized(method: Resize, width: u32, height: u32, picture: &Picture) -> String {

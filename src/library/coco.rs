@@ -369,6 +369,7 @@ impl<'de> Deserialize<'de> for Flag {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "the expected numbers are exact")]
 mod tests {
     use super::*;
 

@@ -119,8 +119,7 @@ mod tests {
             let bytes = std::fs::read(Path::new(&data).join("photos").join(file.file_name));
             let bytes = bytes.unwrap();
             assert_eq!(bytes.len() as u64, file.size_bytes);
-            let sum = Sha256::digest(&bytes);
-            let sum: String = sum.iter().map(|byte| format!("{byte:02x}")).collect();
+            let sum = format!("{:x}", Sha256::digest(&bytes));
             assert_eq!(sum, file.sha256, "{}", file.file_name);
         }
     }

@@ -150,6 +150,7 @@ fn arrange<From: Copy, To>(
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "the expected numbers are exact")]
 mod tests {
     use super::super::preprocessing::Resize;
     use super::*;

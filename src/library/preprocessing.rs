@@ -40,7 +40,7 @@ pub enum Resize {
     /// Pillow's `BILINEAR` (antialiased, 8 bit, horizontal pass first), as Pillow 12.1 does it.
     #[default]
     PillowBilinear,
-    /// OpenCV's `INTER_LINEAR` (two taps, 11-bit fixed point, half-pixel centres).
+    /// `OpenCV`'s `INTER_LINEAR` (two taps, 11-bit fixed point, half-pixel centres).
     OpencvLinear,
     /// TensorFlow 1's `resize_bilinear` (two taps, float, no half-pixel centres, corners not aligned).
     TfBilinear,
@@ -128,9 +128,14 @@ impl Preprocessing {
             });
         }
         if self.element == ElementType::U8 {
+            let differs = |values: [f32; 3], plain: f32| {
+                values
+                    .iter()
+                    .any(|value| value.to_bits() != plain.to_bits())
+            };
             let given = [
-                ("mean", self.mean != [0.0; 3]),
-                ("scale", self.scale != ones()),
+                ("mean", differs(self.mean, 0.0)),
+                ("scale", differs(self.scale, 1.0)),
             ];
             if let Some(&(key, _)) = given.iter().find(|(_, given)| *given) {
                 return Err(PreprocessingError::BytesAreNotNormalized { key });
@@ -141,8 +146,8 @@ impl Preprocessing {
 
     /// *Shape* of a tensor of `batch` samples: `[batch, height, width, 3]` or `[batch, 3, height, width]`.
     pub fn shape(&self, batch: usize) -> [i64; 4] {
-        // Sides are at most SIDE_LIMIT and a batch is a number of pictures in memory.
-        let (batch, height, width) = (batch as i64, i64::from(self.height), i64::from(self.width));
+        let batch = i64::try_from(batch).expect("a batch is far below 2^63");
+        let (height, width) = (i64::from(self.height), i64::from(self.width));
         match self.layout {
             Layout::Nhwc => [batch, height, width, 3],
             Layout::Nchw => [batch, 3, height, width],

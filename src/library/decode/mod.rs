@@ -64,8 +64,8 @@ pub enum DecodeError {
     /// Neither signature was found.
     #[error("it is neither JPEG nor PNG (it begins with {signature}); convert it or remove it")]
     UnknownFormat {
-        /// The first bytes in hexadecimal.
-        signature: String,
+        /// The first bytes.
+        signature: Signature,
     },
     /// The header promises more than [`PIXEL_LIMIT`]; nothing was allocated.
     #[error(
@@ -99,6 +99,16 @@ pub enum DecodeError {
         /// The decoder's own words.
         reason: String,
     },
+}
+
+/// The first bytes of a file, shown in hexadecimal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signature(Vec<u8>);
+
+impl fmt::Display for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
 }
 
 /// Decodes a JPEG or PNG file that is held in memory.
@@ -142,9 +152,10 @@ fn format_of(bytes: &[u8]) -> Result<PictureFormat, DecodeError> {
         return Err(DecodeError::Empty);
     }
     PictureFormat::of(bytes).ok_or_else(|| {
-        let head = bytes.iter().take(4);
-        let signature = head.map(|byte| format!("{byte:02x}")).collect::<String>();
-        DecodeError::UnknownFormat { signature }
+        let head = bytes.iter().take(4).copied();
+        DecodeError::UnknownFormat {
+            signature: Signature(head.collect()),
+        }
     })
 }
 

@@ -15,7 +15,7 @@ use super::preprocessing::Resize;
 /// *Shape*: `[height, width, 3]`, row-major, RGB, 0..=255.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Pixels<'a> {
-    /// Pillow's and OpenCV's arithmetic ends in bytes.
+    /// Pillow's and `OpenCV`'s arithmetic ends in bytes.
     U8(&'a [u8]),
     /// TensorFlow's ends in floats that are not whole numbers.
     F32(&'a [f32]),

@@ -1,8 +1,8 @@
-//! OpenCV's `INTER_LINEAR` for 8-bit pictures (4.x, generic code path).
+//! `OpenCV`'s `INTER_LINEAR` for 8-bit pictures (4.x, generic code path).
 //!
 //! Two taps for each axis at half-pixel centres, weights with 11 fractional bits. The vertical sum
 //! drops low bits in three places, which is part of the result. Halving both axes exactly is done
-//! by averaging four pixels, as OpenCV switches to `INTER_AREA` there.
+//! by averaging four pixels, as `OpenCV` switches to `INTER_AREA` there.
 
 /// One in weights.
 const ONE: f32 = 2048.0;
@@ -63,7 +63,7 @@ impl Tap {
     }
 }
 
-/// Source position of the first tap and the share of the second, in f32 as OpenCV keeps them.
+/// Source position of the first tap and the share of the second, in f32 as `OpenCV` keeps them.
 fn position(x: u32, from: u32, to: u32) -> (i64, f32) {
     let inverse = f64::from(to) / f64::from(from);
     let scale = 1.0 / inverse;
