@@ -292,6 +292,23 @@ fn pinned_threads_take_one_cpu_each() {
 }
 
 #[test]
+fn a_pin_that_fails_is_told_and_not_printed() {
+    let loaded = runtime();
+    let options = SessionOptions {
+        intra_threads: 2,
+        intra_affinity: Some(vec![0, 500]),
+        ..batch_of(1)
+    };
+    // Dropping the model waits for its threads, which pin themselves when they start.
+    drop(open("dynamic_batch.onnx", &options).unwrap());
+    let told = loaded.take_messages();
+    assert!(
+        told.iter().any(|message| message.text.contains("affinity")),
+        "{told:?}"
+    );
+}
+
+#[test]
 fn one_process_holds_one_library() {
     let loaded = runtime();
     assert_eq!(runtime().path(), loaded.path());
