@@ -74,12 +74,12 @@ fn outputs_come_in_the_order_asked_for_with_their_shapes() {
 #[test]
 fn every_batch_size_keeps_its_own_buffers_and_every_run_writes_them_anew() {
     let mut model = open("dynamic_batch.onnx", &batch_of(3)).unwrap();
-    for (turn, count) in [3, 1, 2, 3, 1, 3, 3, 2, 1, 3].into_iter().enumerate() {
-        let input: Vec<f32> = pictures(count)
+    for (turn, count) in [3_u8, 1, 2, 3, 1, 3, 3, 2, 1, 3].into_iter().enumerate() {
+        let input: Vec<f32> = pictures(usize::from(count))
             .iter()
             .map(|value| value + turn as f32)
             .collect();
-        let shape = [count as i64, 2, 2, 3];
+        let shape = [i64::from(count), 2, 2, 3];
         model.run(f32s(&shape, &input)).unwrap();
         let relu: Vec<f32> = input.iter().map(|value| value.max(0.0)).collect();
         assert_eq!(model.output(0).unwrap(), f32s(&shape, &relu), "turn {turn}");
@@ -107,12 +107,12 @@ fn outputs_are_written_to_the_same_memory_from_the_second_run_on() {
 #[test]
 fn an_output_whose_shape_depends_on_the_input_is_read_as_it_comes() {
     let mut model = open("open_output.onnx", &batch_of(1)).unwrap();
-    for count in [3_usize, 0, 12, 5] {
+    for count in [3_u8, 0, 12, 5] {
         let mut input = vec![0.0; 12];
-        input[..count].fill(1.0);
+        input[..usize::from(count)].fill(1.0);
         model.run(f32s(&[1, 2, 2, 3], &input)).unwrap();
-        assert_eq!(model.output(0).unwrap().shape, [4, count as i64]);
-        assert_eq!(model.output(0).unwrap().data.len(), 4 * count);
+        assert_eq!(model.output(0).unwrap().shape, [4, i64::from(count)]);
+        assert_eq!(model.output(0).unwrap().data.len(), 4 * usize::from(count));
     }
 }
 
@@ -289,6 +289,23 @@ fn pinned_threads_take_one_cpu_each() {
     model.run(f32s(&[1, 2, 2, 3], &pictures(1))).unwrap();
     let error = open("dynamic_batch.onnx", &options(&[0])).unwrap_err();
     assert!(matches!(error, RunError::AffinityCount { .. }), "{error}");
+}
+
+#[test]
+fn a_pin_that_fails_is_told_and_not_printed() {
+    let loaded = runtime();
+    let options = SessionOptions {
+        intra_threads: 2,
+        intra_affinity: Some(vec![0, 500]),
+        ..batch_of(1)
+    };
+    // Dropping the model waits for its threads, which pin themselves when they start.
+    drop(open("dynamic_batch.onnx", &options).unwrap());
+    let told = loaded.take_messages();
+    assert!(
+        told.iter().any(|message| message.text.contains("affinity")),
+        "{told:?}"
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! taken by equal files and drops its own.
 
 use std::ffi::OsString;
+use std::fmt::Write;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ const MARKER: &str = "VERIFIED";
 /// Temporary directories carry this prefix.
 const STAGING_PREFIX: &str = ".staging-";
 /// A staging directory of this age belongs to a process that was killed.
-const STAGING_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+const STAGING_AGE_MAX: Duration = Duration::from_hours(24);
 /// Two processes that repair the same artefact meet at most this often.
 const PUBLISH_ATTEMPTS: usize = 5;
 
@@ -131,6 +132,20 @@ impl Cache {
         }
     }
 
+    /// Removes what is there of `artefact`, as a whole, so that it is fetched anew.
+    ///
+    /// # Errors
+    /// [`FetchError::CacheAccess`] when the cache cannot be written.
+    pub fn discard(&self, artefact: &Artefact) -> Result<(), FetchError> {
+        let directory = self.directory(artefact);
+        if !directory.exists() {
+            return Ok(());
+        }
+        let trash = self.stage()?;
+        fs::rename(&directory, trash.path().join("discarded"))
+            .map_err(|source| FetchError::access("remove", &directory, source))
+    }
+
     /// A temporary directory on the cache's file system, gone when it is dropped.
     pub(super) fn stage(&self) -> Result<TempDir, FetchError> {
         fs::create_dir_all(&self.root)
@@ -215,10 +230,10 @@ impl Cache {
 
 /// `sha256  size  name`, a line per file.
 fn marker_text(files: &[PinnedFile]) -> String {
-    files
-        .iter()
-        .map(|file| format!("{}  {}  {}\n", file.sha256, file.size_bytes, file.name))
-        .collect()
+    files.iter().fold(String::new(), |mut text, file| {
+        let _ = writeln!(text, "{}  {}  {}", file.sha256, file.size_bytes, file.name);
+        text
+    })
 }
 
 /// The SHA-256 of a file's content, 64 lower-case hexadecimal digits.
@@ -238,8 +253,10 @@ pub fn sha256_of_file(path: &Path) -> io::Result<String> {
     Ok(hasher
         .finalize()
         .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+        .fold(String::with_capacity(64), |mut digits, byte| {
+            let _ = write!(digits, "{byte:02x}");
+            digits
+        }))
 }
 
 #[cfg(test)]
@@ -338,6 +355,9 @@ mod tests {
         fs::write(&file, "short").unwrap();
         publish(&cache, HELLO_TEXT).unwrap();
         assert_eq!(cache.state_in_full(&HELLO), CacheState::Complete);
+        cache.discard(&HELLO).unwrap();
+        assert_eq!(cache.state(&HELLO), CacheState::Missing);
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
     }
 
     #[test]

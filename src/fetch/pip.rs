@@ -50,26 +50,41 @@ pub(super) fn fetch(
     target: &Path,
     progress: &dyn Progress,
 ) -> Result<(), FetchError> {
+    let refusal = match download(wheel, clients, staging, progress) {
+        Ok(archive) => return unpack::unzip(&archive, files, target),
+        Err(error @ (FetchError::NoClient { .. } | FetchError::ClientFailed { .. })) => error,
+        // A wrong sum is no reason to ask another client for the same file.
+        Err(error) => return Err(error),
+    };
+    if !clients.works(&["uv", "--version"]) {
+        return Err(refusal);
+    }
+    match (
+        install_by_uv(wheel, files, clients, staging, target, progress),
+        refusal,
+    ) {
+        (Err(FetchError::ClientFailed { .. }), by_pip @ FetchError::ClientFailed { .. }) => {
+            Err(by_pip)
+        }
+        (outcome, _) => outcome,
+    }
+}
+
+/// Downloads `wheel` into `staging` with the first pip that works, and verifies it.
+///
+/// # Errors
+/// [`FetchError::NoClient`], [`FetchError::ClientFailed`], [`FetchError::WrongSum`].
+pub(super) fn download(
+    wheel: &Wheel,
+    clients: &Clients,
+    staging: &Path,
+    progress: &dyn Progress,
+) -> Result<PathBuf, FetchError> {
     let pip = PIPS
         .iter()
         .find(|words| clients.works(&[words, &["--version"][..]].concat()));
-    let by_pip =
-        pip.map(|words| download_by_pip(wheel, files, clients, words, staging, target, progress));
-    match by_pip {
-        Some(Ok(())) => return Ok(()),
-        // A wrong sum or a broken archive is no reason to ask another client for the same file.
-        Some(Err(error)) if !matches!(error, FetchError::ClientFailed { .. }) => return Err(error),
-        Some(Err(_)) | None => {}
-    }
-    if clients.works(&["uv", "--version"]) {
-        let by_uv = install_by_uv(wheel, files, clients, staging, target, progress);
-        return match (by_uv, by_pip) {
-            (Err(FetchError::ClientFailed { .. }), Some(pip_failure)) => pip_failure,
-            (outcome, _) => outcome,
-        };
-    }
-    by_pip.unwrap_or_else(|| {
-        Err(FetchError::NoClient {
+    let Some(pip) = pip else {
+        return Err(FetchError::NoClient {
             what: wheel.requirement.to_owned(),
             tried: PIPS
                 .iter()
@@ -77,19 +92,8 @@ pub(super) fn fetch(
                 .chain(["uv".to_owned()])
                 .collect(),
             remedy: "Python with pip (Debian: apt install python3-pip)",
-        })
-    })
-}
-
-fn download_by_pip(
-    wheel: &Wheel,
-    files: &[PinnedFile],
-    clients: &Clients,
-    pip: &[&str],
-    staging: &Path,
-    target: &Path,
-    progress: &dyn Progress,
-) -> Result<(), FetchError> {
+        });
+    };
     progress.stage(&format!(
         "downloading {} with {}",
         wheel.requirement,
@@ -97,7 +101,7 @@ fn download_by_pip(
     ));
     let words = [
         pip,
-        &["download", "--no-deps", "--only-binary=:all:", "--no-input"],
+        &["download", "--no-deps", "--only-binary=:all:", "--no-input"][..],
     ]
     .concat();
     let mut command = clients.command(&words);
@@ -128,7 +132,7 @@ fn download_by_pip(
             expected: "wheel".to_owned(),
         })?;
     unpack::verify_archive(&archive, wheel.requirement, wheel.sha256)?;
-    unpack::unzip(&archive, files, target)
+    Ok(archive)
 }
 
 /// uv needs a Python to think for, but none is downloaded for it.

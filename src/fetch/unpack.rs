@@ -1,10 +1,11 @@
 //! Takes the wanted members, and only those, out of a verified archive.
 //!
-//! A member is looked up by its exact pinned path and written under its pinned plain name, so no
-//! path from inside an archive ever reaches the file system.
+//! A pinned member is looked up by its exact path and written under its plain name, so that no path
+//! from inside an archive reaches the cache.
 
-use std::fs::File;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use flate2::read::GzDecoder;
@@ -48,6 +49,45 @@ pub(super) fn unzip(archive: &Path, files: &[PinnedFile], target: &Path) -> Resu
             Err(error) => return Err(broken(archive, &error)),
         };
         write(member, file, archive, target)?;
+    }
+    Ok(())
+}
+
+/// Unpacks everything below the archive's `directory` into `target`, with the modes of the archive.
+///
+/// # Errors
+/// [`FetchError::Archive`], also for a member whose path would escape.
+pub(super) fn unzip_below(
+    archive: &Path,
+    directory: &str,
+    target: &Path,
+) -> Result<(), FetchError> {
+    let mut zip =
+        zip::ZipArchive::new(BufReader::new(open(archive)?)).map_err(|e| broken(archive, &e))?;
+    for index in 0..zip.len() {
+        let mut member = zip.by_index(index).map_err(|e| broken(archive, &e))?;
+        let Some(name) = member.enclosed_name() else {
+            return Err(FetchError::Archive {
+                archive: archive.to_path_buf(),
+                reason: format!("the path of its member {index} escapes"),
+            });
+        };
+        if !name.starts_with(directory) || !member.is_file() {
+            continue;
+        }
+        let path = target.join(name);
+        let parent = path.parent().unwrap_or(target);
+        fs::create_dir_all(parent)
+            .map_err(|source| FetchError::access("create", parent, source))?;
+        let mut options = OpenOptions::new();
+        options
+            .write(true)
+            .create_new(true)
+            .mode(member.unix_mode().unwrap_or(0o644) & 0o755);
+        let mut output = options
+            .open(&path)
+            .map_err(|source| FetchError::access("write", &path, source))?;
+        io::copy(&mut member, &mut output).map_err(|error| broken(archive, &error))?;
     }
     Ok(())
 }
@@ -110,7 +150,6 @@ fn missing(archive: &Path, file: &PinnedFile) -> FetchError {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::io::Write;
     use std::path::PathBuf;
 
@@ -195,6 +234,33 @@ mod tests {
             fs::read_to_string(scratch.path().join("hello.txt")).unwrap(),
             HELLO_TEXT
         );
+    }
+
+    #[test]
+    fn a_directory_of_a_zip_is_unpacked_with_its_modes_and_nothing_beside_it() {
+        let scratch = tempfile::tempdir().unwrap();
+        let zip_of = |name: &str, members: &[&str]| {
+            let archive = scratch.path().join(name);
+            let mut zip = zip::ZipWriter::new(File::create(&archive).unwrap());
+            for member in members {
+                let options = zip::write::SimpleFileOptions::default().unix_permissions(0o755);
+                zip.start_file(*member, options).unwrap();
+                zip.write_all(HELLO_TEXT.as_bytes()).unwrap();
+            }
+            zip.finish().unwrap();
+            archive
+        };
+        let target = scratch.path().join("inner");
+        let good = zip_of("good.whl", &["node/bin/node", "other/file"]);
+        unzip_below(&good, "node", &target).unwrap();
+        let mode = std::os::unix::fs::MetadataExt::mode(
+            &fs::metadata(target.join("node/bin/node")).unwrap(),
+        );
+        assert_eq!(mode & 0o777, 0o755);
+        assert!(!target.join("other").exists());
+        let evil = zip_of("evil.whl", &["node/../../escaped"]);
+        unzip_below(&evil, "node", &target).unwrap_err();
+        assert!(!scratch.path().join("escaped").exists());
     }
 
     #[test]

@@ -50,7 +50,12 @@ pub fn library_version(path: &Path) -> Result<Option<String>, LibraryError> {
         Err(error) => return Err(unreadable(error)),
     };
     let names = dynamic_names(&file, &header)
-        .map_err(unreadable)?
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => LibraryError::Truncated {
+                path: path.to_path_buf(),
+            },
+            _ => unreadable(error),
+        })?
         .ok_or_else(|| LibraryError::NotALibrary {
             path: path.to_path_buf(),
         })?;
@@ -91,9 +96,9 @@ fn major_and_minor(version: &str) -> Option<(u32, u32)> {
 
 /// The fields of a 64-bit little-endian ELF header that lead to the dynamic names.
 struct Header {
-    program_headers_at: u64,
-    program_header_size: u16,
-    program_header_count: u16,
+    segments_at: u64,
+    segment_size: u16,
+    segment_count: u16,
 }
 
 impl Header {
@@ -127,9 +132,9 @@ impl Header {
             });
         }
         Ok(Self {
-            program_headers_at: u64_at(bytes, 32),
-            program_header_size: u16_at(bytes, 54),
-            program_header_count: u16_at(bytes, 56),
+            segments_at: u64_at(bytes, 32),
+            segment_size: u16_at(bytes, 54),
+            segment_count: u16_at(bytes, 56),
         })
     }
 }
@@ -163,6 +168,14 @@ fn dynamic_names(file: &File, header: &Header) -> io::Result<Option<Vec<u8>>> {
     const NAMES_ADDRESS: u64 = 5;
     const NAMES_SIZE: u64 = 10;
     let segments = segments(file, header)?;
+    let length = file.metadata()?.len();
+    if segments
+        .iter()
+        .any(|segment| segment.offset.saturating_add(segment.size) > length)
+    {
+        // The system's loader would map what is not there, and the process would end on first touch.
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
     let Some(dynamic) = segments.iter().find(|segment| segment.kind == DYNAMIC) else {
         return Ok(None);
     };
@@ -197,11 +210,11 @@ fn dynamic_names(file: &File, header: &Header) -> io::Result<Option<Vec<u8>>> {
 
 fn segments(file: &File, header: &Header) -> io::Result<Vec<Segment>> {
     const SEGMENT_SIZE: u16 = 56;
-    if header.program_header_size < SEGMENT_SIZE {
+    if header.segment_size < SEGMENT_SIZE {
         return Ok(Vec::new());
     }
-    let size = u64::from(header.program_header_size) * u64::from(header.program_header_count);
-    let table = read_at(file, header.program_headers_at, size)?;
+    let size = u64::from(header.segment_size) * u64::from(header.segment_count);
+    let table = read_at(file, header.segments_at, size)?;
     let segment = |bytes: &[u8]| Segment {
         kind: u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]),
         offset: u64_at(bytes, 8),
@@ -209,7 +222,7 @@ fn segments(file: &File, header: &Header) -> io::Result<Vec<Segment>> {
         size: u64_at(bytes, 32),
     };
     Ok(table
-        .chunks_exact(usize::from(header.program_header_size))
+        .chunks_exact(usize::from(header.segment_size))
         .map(segment)
         .collect())
 }
@@ -368,9 +381,10 @@ mod tests {
             kind(&library(&["main"])),
             LibraryError::NotOnnxRuntime { .. }
         ));
+        assert!(matches!(kind(&good[..100]), LibraryError::Truncated { .. }));
         assert!(matches!(
-            kind(&good[..200]),
-            LibraryError::Unreadable { .. }
+            kind(&good[..good.len() - 1]),
+            LibraryError::Truncated { .. }
         ));
         assert!(matches!(
             library_version(Path::new("/nowhere/libonnxruntime.so")),

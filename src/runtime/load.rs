@@ -75,6 +75,7 @@ impl Runtime {
     }
 
     fn load_first(located: &Located, is_verbose: bool) -> Result<Self, LibraryError> {
+        super::telemetry::ensure_disabled();
         // Again, for the file may have changed since it was located, and a wrong one ends the process.
         library_version(&located.path)?;
         let refused = |error: &dyn std::error::Error| LibraryError::Refused {

@@ -62,6 +62,9 @@ pub struct Attempt {
     pub source: Source,
     /// What came of it.
     pub outcome: String,
+    /// Whether something was there that could not be used, which a user may want to hear of even
+    /// when a later place serves.
+    pub was_there: bool,
 }
 
 impl fmt::Display for Attempt {
@@ -81,7 +84,7 @@ pub struct Located {
     pub source: Source,
     /// Its SHA-256 where it is pinned, so that nobody needs to compute it.
     pub sha256: Option<&'static str>,
-    /// The places that come before and had nothing usable.
+    /// The places that come before and had something, but nothing usable.
     pub skipped: Vec<Attempt>,
 }
 
@@ -106,12 +109,16 @@ pub enum LocateError {
 
 fn not_found_text(attempts: &[Attempt]) -> String {
     let package = artefacts::onnx_runtime().map_or("onnxruntime", Artefact::package);
-    let list: String = attempts
+    let list = attempts
         .iter()
-        .map(|attempt| format!("\n  {attempt}"))
-        .collect();
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(
+            "
+  ",
+        );
     format!(
-        "no usable ONNX Runtime library was found:{list}\n\
+        "no usable ONNX Runtime library was found:\n  {list}\n\
          to fetch it by hand: python3 -m pip download --no-deps {package} && unzip -oj onnxruntime-*.whl \
          '*/{LIBRARY_NAME}*' && export {LIBRARY_VARIABLE}=\"$(ls \"$PWD\"/{LIBRARY_NAME}*)\""
     )
@@ -189,6 +196,7 @@ impl Search {
             attempts.push(Attempt {
                 source: Source::PythonPackageIndex,
                 outcome: "nowhere to keep it; set DETBENCH_CACHE to a directory".to_owned(),
+                was_there: false,
             });
             return Err(LocateError::NotFound { attempts });
         };
@@ -203,11 +211,12 @@ impl Search {
             });
             match outcome {
                 Ok((artefact, directory)) => {
-                    return pinned(artefact, &directory, source, attempts);
+                    return pinned(artefact, &directory, source, unusable(&attempts));
                 }
                 Err(error) => attempts.push(Attempt {
                     source,
                     outcome: error.to_string(),
+                    was_there: false,
                 }),
             }
         }
@@ -224,27 +233,33 @@ impl Search {
                     source: error,
                 });
         }
-        let mut note = |source, outcome: String| attempts.push(Attempt { source, outcome });
+        let mut note = |source, outcome: String, was_there| {
+            attempts.push(Attempt {
+                source,
+                outcome,
+                was_there,
+            });
+        };
         let mut found = None;
         match &self.directory {
-            None => note(Source::DirectoryVariable, "not set".to_owned()),
+            None => note(Source::DirectoryVariable, "not set".to_owned(), false),
             Some(directory) => match examine(directory, Source::DirectoryVariable) {
                 Ok(located) => found = Some(located),
-                Err(error) => note(Source::DirectoryVariable, error.to_string()),
+                Err(error) => note(Source::DirectoryVariable, error.to_string(), true),
             },
         }
         if found.is_none() {
             match self.cached() {
                 Ok(located) => found = Some(located),
-                Err(outcome) => note(Source::Cache, outcome),
+                Err(outcome) => note(Source::Cache, outcome, false),
             }
         }
         if found.is_none() {
             match self.python_package() {
-                None => note(Source::Python, "not installed".to_owned()),
+                None => note(Source::Python, "not installed".to_owned(), false),
                 Some(directory) => match examine(&directory.join("capi"), Source::Python) {
                     Ok(located) => found = Some(located),
-                    Err(error) => note(Source::Python, error.to_string()),
+                    Err(error) => note(Source::Python, error.to_string(), true),
                 },
             }
         }
@@ -286,6 +301,14 @@ impl Search {
             (!directory.is_empty()).then(|| PathBuf::from(directory))
         })
     }
+}
+
+fn unusable(attempts: &[Attempt]) -> Vec<Attempt> {
+    attempts
+        .iter()
+        .filter(|attempt| attempt.was_there)
+        .cloned()
+        .collect()
 }
 
 /// A library of an artefact, whose version and sum are known.

@@ -41,7 +41,13 @@ pub enum LibraryError {
         /// The directory.
         directory: PathBuf,
     },
-    /// The system does not let it be read, or it is cut short.
+    /// The file ends before its own header says so.
+    #[error("{} is cut short; copy or fetch it again", path.display())]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The system does not let it be read, or its header is damaged.
     #[error("{} cannot be read: {source}", path.display())]
     Unreadable {
         /// The file.

@@ -221,7 +221,7 @@ impl OnnxModel {
         let mut shape = expected.shape.clone();
         if let (true, Some(length)) = (fits, shape.first_mut()) {
             // The model would take it, but it was opened for smaller batches.
-            *length = self.batches.len() as i64;
+            *length = axis_length(self.batches.len());
         }
         Err(RunError::ShapeMismatch {
             name: expected.name.clone(),
@@ -245,7 +245,7 @@ impl OnnxModel {
                     .zip(declared)
                     .enumerate()
                     .all(|(axis, (given, declared))| {
-                        let is_batch = axis == 0 && is_batch_open && *given == batch as i64;
+                        let is_batch = axis == 0 && is_batch_open && *given == axis_length(batch);
                         given == declared || (*declared == -1 && is_batch)
                     })
         })
@@ -484,13 +484,20 @@ fn check_input(path: &Path, graph: &GraphInfo, batch_size: usize) -> Result<(), 
     };
     check_element(path, input)?;
     match input.shape.first() {
-        Some(&length) if length != -1 && length != batch_size as i64 => Err(RunError::BatchFixed {
-            path: path.to_path_buf(),
-            model_batch: length,
-            asked: batch_size,
-        }),
+        Some(&length) if length != -1 && length != axis_length(batch_size) => {
+            Err(RunError::BatchFixed {
+                path: path.to_path_buf(),
+                model_batch: length,
+                asked: batch_size,
+            })
+        }
         _ => Ok(()),
     }
+}
+
+/// A count as ONNX Runtime writes lengths.
+fn axis_length(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 fn check_element(path: &Path, tensor: &TensorInfo) -> Result<(), RunError> {
@@ -562,15 +569,13 @@ fn failed(error: &ort::Error) -> RunError {
 
 /// The first line that says something, without ONNX Runtime's source positions.
 fn first_line(text: &str) -> String {
-    text.lines()
-        .map(str::trim)
-        .find(|line| !line.is_empty())
-        .map(|line| {
-            line.rsplit_once(".cc:")
-                .map_or(line, |_| after_position(line))
-        })
-        .unwrap_or("no reason given")
-        .to_owned()
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty());
+    let line = line.unwrap_or("no reason given");
+    if line.contains(".cc:") {
+        after_position(line).to_owned()
+    } else {
+        line.to_owned()
+    }
 }
 
 /// `/src/model.cc:42 Function(args) reason` without its beginning, when it has that form.

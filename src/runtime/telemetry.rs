@@ -14,3 +14,10 @@ const SWITCH: &str = "ORT_DISABLE_TELEMETRY";
 pub fn disable_telemetry() {
     std::env::set_var(SWITCH, "1");
 }
+
+/// The same for a program that forgot: late, but before the environment is created.
+pub(super) fn ensure_disabled() {
+    if std::env::var_os(SWITCH).is_none() {
+        disable_telemetry();
+    }
+}
