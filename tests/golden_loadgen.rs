@@ -6,13 +6,13 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use detbench::cli::plan::{print, PlanArgs};
 use detbench::plan::{AccuracyLogSelection, Phase, Plan};
 use detbench::scenario::Scenario;
 use detbench::schedule::rng::{BoundedDraw, RandomStream};
 use detbench::settings::compat::CompatProfile;
-use detbench::settings::test_settings::TestSettings;
 use detbench::units::{Rate, SampleIndex};
-use serde_json::Value;
+use serde_json::{json, Value};
 use sha2::{Digest, Sha256};
 
 /// Folders laid out like `tests/golden`; the repository's own comes first.
@@ -146,29 +146,54 @@ fn reason_to_skip(name: &str, vector: &Value) -> Option<&'static str> {
     }
 }
 
-fn plan_of(case: &Value, compat: CompatProfile) -> Plan {
-    let mut settings = TestSettings::default();
-    for (key, value) in case["settings"].as_object().expect("settings") {
-        settings
-            .set(key, &value.to_string())
-            .unwrap_or_else(|error| panic!("{error}"));
-    }
-    let scenario = case["scenario"].as_str().unwrap().parse().unwrap();
-    let mode = case["mode"]
-        .as_str()
-        .unwrap_or("PerformanceOnly")
-        .parse()
-        .unwrap();
+/// The command line that asks for the case.
+fn arguments_of(case: &Value, compat: CompatProfile) -> PlanArgs {
+    let settings = case["settings"].as_object().expect("settings");
     let count = |key: &str| usize::try_from(case[key].as_u64().unwrap()).unwrap();
-    Plan::new(
-        &settings,
-        scenario,
-        mode,
-        count("total"),
-        count("perf"),
+    PlanArgs {
+        scenario: case["scenario"].as_str().unwrap().parse().unwrap(),
+        mode: case["mode"]
+            .as_str()
+            .unwrap_or("PerformanceOnly")
+            .parse()
+            .unwrap(),
+        total_samples: count("total"),
+        performance_samples: Some(count("perf")),
         compat,
-    )
-    .unwrap_or_else(|error| panic!("{}: {error}", case["name"]))
+        round: None,
+        set: settings
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect(),
+        json: true,
+    }
+}
+
+fn plan_of(case: &Value, compat: CompatProfile) -> Plan {
+    let plan = arguments_of(case, compat).plan();
+    plan.unwrap_or_else(|error| panic!("{}: {error}", case["name"]))
+}
+
+/// Whether the printed document says what the plan generates.
+fn printed_equals(case: &Value, compat: CompatProfile, ours: &Unrolled) -> bool {
+    let mut document = Vec::new();
+    print(&arguments_of(case, compat), &mut document).expect("a Vec takes everything");
+    let document: Value = serde_json::from_slice(&document).expect("one JSON document");
+    let logged: Vec<[u64; 2]> = ours
+        .logged
+        .iter()
+        .map(|(id, index)| [*id, u64::from(*index)])
+        .collect();
+    document["schema_version"] == 1
+        && document["compat"] == compat.name()
+        && document["loaded_sets"] == json!(ours.loaded)
+        && document["generated_query_count"] == json!(ours.counts)
+        && document["generated_samples_per_query"] == json!(ours.samples_per_query)
+        && document["generated_query_duration_ns"] == json!(ours.durations)
+        && document["stream"] == json!(ours.stream)
+        && document["query_lengths"] == json!(ours.lengths)
+        && document["schedule_ns"] == json!(ours.schedules)
+        && document["accuracy_log"] == json!(logged)
 }
 
 /// Compares one vector; the message names the first part that differs.
@@ -182,6 +207,7 @@ fn compare(vector: &Value, compat: CompatProfile) -> Result<(), String> {
             Err(what.to_owned())
         }
     };
+    same("printed plan", printed_equals(&vector["case"], compat, &ours))?;
     let loaded: Vec<Vec<u64>> = vector["loaded_sets"]
         .as_array()
         .expect("sets")

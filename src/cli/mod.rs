@@ -1,1 +1,3 @@
-//! (see the crate documentation)
+//! The command line: one file for each verb.
+
+pub mod plan;
