@@ -207,7 +207,10 @@ fn compare(vector: &Value, compat: CompatProfile) -> Result<(), String> {
             Err(what.to_owned())
         }
     };
-    same("printed plan", printed_equals(&vector["case"], compat, &ours))?;
+    same(
+        "printed plan",
+        printed_equals(&vector["case"], compat, &ours),
+    )?;
     let loaded: Vec<Vec<u64>> = vector["loaded_sets"]
         .as_array()
         .expect("sets")
