@@ -41,7 +41,7 @@ pub struct PlanArgs {
     /// Take the official seeds of this MLPerf Inference round, such as v6.1
     #[arg(long, value_name = "ROUND")]
     pub round: Option<String>,
-    /// LoadGen settings by their names, such as min_query_count=300; the last one wins
+    /// LoadGen settings by their names, one or more at a time; the last one wins
     #[arg(long = "set", value_name = "KEY=VALUE", num_args = 1..)]
     pub set: Vec<String>,
     /// Print one JSON document with every sample and every scheduled time
@@ -192,7 +192,7 @@ fn write_json(plan: &Plan, out: &mut impl Write) -> io::Result<()> {
     let mut schedules = List::open(out)?;
     for set in plan.sets() {
         let mut queries = plan.queries(set);
-        let times = std::iter::from_fn(|| queries.begin_query()).map(|time| time.as_nanos());
+        let times = std::iter::from_fn(|| queries.begin_query()).map(Latency::as_nanos);
         write_list(schedules.element()?, times)?;
     }
     schedules.close()?;
