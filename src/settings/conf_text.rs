@@ -23,7 +23,7 @@ impl ConfText {
     /// Reads the text of `file`; what LoadGen passes over in silence goes to `notes`.
     ///
     /// A line is cut at blanks into a key, `=` and a value. `#` begins a comment only as a word of
-    /// its own before the value. Of several values, and of several lines with one key, the last
+    /// its own before `=`. Of several values, and of several lines with one key, the last
     /// one wins.
     pub fn parse(file: &Path, text: &str, notes: &mut Vec<Note>) -> Result<Self, ConfError> {
         let mut entries = BTreeMap::new();
@@ -56,9 +56,6 @@ impl ConfText {
             }
             let mut value = None;
             for word in words {
-                if value.is_none() && word == "#" {
-                    break;
-                }
                 if !is_number(word) {
                     return Err(ConfError::NotANumber {
                         file: file.to_owned(),
