@@ -45,23 +45,15 @@ fn generation(criterion: &mut Criterion) {
     group
         .throughput(Throughput::Elements(COUNT))
         .sample_size(10);
-    let cases: [(&str, Scenario, &[(&str, &str)]); 6] = [
-        ("SingleStream", Scenario::SingleStream, &[]),
+    let permutations = &[("sample_concatenate_permutation", "true")];
+    for (name, scenario, pairs) in [
+        ("SingleStream", Scenario::SingleStream, &[][..]),
         ("MultiStream of 8", Scenario::MultiStream, &[]),
         ("Server", Scenario::Server, &[]),
-        (
-            "Server in permutations",
-            Scenario::Server,
-            &[("sample_concatenate_permutation", "true")],
-        ),
+        ("Server in permutations", Scenario::Server, permutations),
         ("Offline", Scenario::Offline, &[]),
-        (
-            "Offline permuted",
-            Scenario::Offline,
-            &[("sample_concatenate_permutation", "true")],
-        ),
-    ];
-    for (name, scenario, pairs) in cases {
+        ("Offline permuted", Scenario::Offline, permutations),
+    ] {
         let plan = plan(scenario, pairs);
         group.bench_function(name, |bencher| bencher.iter(|| exhaust(&plan)));
     }

@@ -414,7 +414,9 @@ proptest! {
             let mut stream = plan.queries(set);
             let mut samples = Vec::new();
             while stream.next(&mut samples).is_some() {
-                samples.iter().for_each(|sample| count[sample.as_usize()] += 1);
+                for sample in &samples {
+                    count[sample.as_usize()] += 1;
+                }
             }
         }
         prop_assert!(count.iter().all(|&n| n >= 1));
