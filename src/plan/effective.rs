@@ -16,6 +16,10 @@ const PERMUTATION_SLACK: f64 = 2.0;
 
 /// The settings as a run applies them: LoadGen's `effective_*`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "LoadGen has these switches, each on its own"
+)]
 pub struct EffectiveSettings {
     /// How queries arrive.
     pub scenario: Scenario,

@@ -269,7 +269,7 @@ impl Plan {
         let effective = &self.effective;
         let pace = if effective.scenario == Scenario::Server {
             Pace::Poisson {
-                stream: self.stream_from(effective.seeds.schedule),
+                stream: Box::new(self.stream_from(effective.seeds.schedule)),
                 rate: effective.target_rate,
             }
         } else {

@@ -14,7 +14,7 @@ pub enum Pace {
     /// Exponential distances: a Poisson process.
     Poisson {
         /// Where the distances are drawn from.
-        stream: RandomStream,
+        stream: Box<RandomStream>,
         /// Mean number of queries a second.
         rate: Rate,
     },
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn poisson_arrivals_ascend_and_keep_the_rate() {
         let rate = Rate::per_second(1000.0).expect("above zero");
-        let stream = RandomStream::new(5, BoundedDraw::MultiplyShift);
+        let stream = Box::new(RandomStream::new(5, BoundedDraw::MultiplyShift));
         let arrivals = Arrivals::new(
             Pace::Poisson { stream, rate },
             Latency::from_millis(100_000),

@@ -18,6 +18,10 @@ pub const DURATION_MS_MAX: u64 = 365 * 24 * 3600 * 1000;
 /// Names, units and defaults are LoadGen's. Where LoadGen repairs or ignores an impossible value,
 /// [`TestSettings::set`] and [`TestSettings::validate`] refuse it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "LoadGen has these switches, each on its own"
+)]
 pub struct TestSettings {
     /// How long a SingleStream query is thought to take, in nanoseconds; only the number of
     /// prepared queries depends on it.
