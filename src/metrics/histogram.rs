@@ -32,7 +32,7 @@ impl Default for LatencyHistogram {
 }
 
 impl LatencyHistogram {
-    /// An empty histogram; all memory it will ever need (about 270 KiB) is allocated here.
+    /// An empty histogram; all memory it will ever need (264 KiB) is allocated here.
     pub fn new() -> Self {
         let counts = Histogram::new_with_bounds(1, LONGEST_NS, SIGNIFICANT_DIGITS)
             .expect("constant bounds are valid");

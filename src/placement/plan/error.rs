@@ -71,7 +71,8 @@ pub enum PlacementError {
         cpus: usize,
     },
     /// More cores are needed than there are.
-    #[error("{instances} instances of {cores_per_instance} cores need {needed} cores, but {usable} are \
+    #[error("{needed} cores are needed ({instances} x {cores_per_instance} for the instances), \
+             but {usable} are \
              usable (CPUs {cpus}); lower instances, cores_per_instance or intra_threads, turn smt on, \
              or set pin to none to share cores")]
     Oversubscribed {

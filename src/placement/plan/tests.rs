@@ -271,7 +271,7 @@ fn too_many_threads_are_an_error_that_gives_the_numbers() {
     };
     assert_eq!(
         error(request).to_string(),
-        "2 instances of 2 cores need 4 cores, but 2 are usable (CPUs 0-1); lower instances, \
+        "4 cores are needed (2 x 2 for the instances), but 2 are usable (CPUs 0-1); lower instances, \
          cores_per_instance or intra_threads, turn smt on, or set pin to none to share cores"
     );
     let request = PlacementRequest {
