@@ -238,6 +238,13 @@ impl Record {
             .map(|&ns| (ns & PENDING == 0).then(|| Latency::from_nanos(ns)))
     }
 
+    /// Latency of one sample; `None` when it was not answered or never issued.
+    pub fn latency_of(&self, id: SampleId) -> Option<Latency> {
+        let slot = id.0.checked_sub(self.first_sample)? as usize;
+        let ns = *self.latency_ns.get(slot)?;
+        (ns & PENDING == 0).then(|| Latency::from_nanos(ns))
+    }
+
     /// Scheduled time of each query, counted from the start, where it was kept.
     pub fn query_starts(&self) -> impl ExactSizeIterator<Item = Latency> + '_ {
         let start = self.start;

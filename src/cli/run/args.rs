@@ -90,12 +90,12 @@ pub struct RunArgs {
     /// CPUs to use, such as 0-13,28 [default: all that this process may use]
     #[arg(long, value_name = "LIST", help_heading = WHERE)]
     pub cpus: Option<String>,
-    /// Pin each thread to its core, or leave it to the system
-    #[arg(long, value_enum, default_value_t = PinArg::Core, help_heading = WHERE)]
-    pub pin: PinArg,
-    /// Whether to use the second thread of each core
-    #[arg(long, value_enum, default_value_t = OnOff::Off, help_heading = WHERE)]
-    pub smt: OnOff,
+    /// Pin each thread to its core, or leave it to the system [default: core]
+    #[arg(long, value_enum, help_heading = WHERE)]
+    pub pin: Option<PinArg>,
+    /// Whether to use the second thread of each core [default: off]
+    #[arg(long, value_enum, help_heading = WHERE)]
+    pub smt: Option<OnOff>,
     /// Keep to one socket
     #[arg(long, value_name = "N", help_heading = WHERE)]
     pub socket_id: Option<usize>,

@@ -1,1 +1,6 @@
+//! `detbench run`.
 pub mod args;
+mod asks;
+mod pictures;
+mod seating;
+mod subject;

@@ -27,6 +27,10 @@ pub const RAW_BOXES: &str = "raw_boxes";
 /// Name of the scores in the ONNX file.
 pub const RAW_SCORES: &str = "raw_scores";
 
+/// Raised when the importer gives another graph for the same files, so that imports kept by older
+/// programs are not taken for its own.
+pub const REVISION: u32 = 1;
+
 /// A converted model.
 #[derive(Debug, Clone)]
 pub struct Imported {

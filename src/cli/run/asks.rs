@@ -1,0 +1,236 @@
+//! What is asked: scenario files and flags -> the runs, and what their words come to once measured.
+
+use std::fs;
+use std::path::Path;
+
+use super::args::RunArgs;
+use crate::cli::failure::{Blame, Failure};
+use crate::scenario::Scenario;
+use crate::settings::scenario_file::{Measured, Requirement, ScenarioFile, ScenarioRun};
+use crate::settings::strict_toml::nearest;
+use crate::settings::test_settings::{split_pair, TestSettings};
+use crate::summary::Rules;
+use crate::units::Latency;
+
+/// More samples in one inference are taken for a mistake.
+const BATCH_SIZE_MAX: usize = 4_096;
+
+/// More time for a batch to fill is taken for a mistake.
+const BATCH_TIMEOUT_US_MAX: u64 = 60_000_000;
+
+/// Without another word, a Server batch that is not full waits this long.
+const BATCH_TIMEOUT_US: u64 = 2_000;
+
+/// A Server latency bound that follows the machine is at least this.
+const BOUND_MIN_NS: f64 = 100e6;
+
+/// One run, with everything that can be known before the machine was measured.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ask {
+    /// How queries arrive.
+    pub scenario: Scenario,
+    /// Settings, still without those of `measured`.
+    settings: TestSettings,
+    /// Which settings wait for a measurement.
+    pub measured: Measured,
+    /// What the verdict asks for.
+    pub rules: Rules,
+    /// Samples in one inference, at most.
+    pub batch_size: usize,
+    /// How long a batch that is not full waits.
+    pub batch_timeout: Latency,
+}
+
+/// What a machine promises or has shown, for the settings that are words.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pace {
+    /// Samples a second of all instances at their fastest.
+    pub promised: f64,
+    /// Samples a second of the Offline run before, if there was one.
+    pub offline: Option<f64>,
+    /// Time of the fastest inference with its post-processing.
+    pub fastest: Latency,
+    /// Sessions side by side.
+    pub instances: usize,
+}
+
+/// All that is asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Asked {
+    /// For the run folder's name.
+    pub name: String,
+    /// What a reader of the report must know about the rules.
+    pub notes: Vec<String>,
+    /// The runs, in order.
+    pub asks: Vec<Ask>,
+}
+
+impl Asked {
+    /// Reads the scenario files that the flags name and lays the flags over them.
+    pub fn read(args: &RunArgs) -> Result<Self, Failure> {
+        let mut asked = Self {
+            name: String::new(),
+            notes: Vec::new(),
+            asks: Vec::new(),
+        };
+        for name in &args.scenario {
+            let file = scenario_file(name)?;
+            if !asked.name.is_empty() {
+                asked.name.push('+');
+            }
+            asked.name.push_str(&file.name);
+            asked.notes.extend(file.note.clone());
+            for run in &file.runs {
+                asked.asks.push(Ask::new(run, file.early_stopping, args)?);
+            }
+        }
+        Ok(asked)
+    }
+}
+
+fn scenario_file(name: &str) -> Result<ScenarioFile, Failure> {
+    if let Some(file) = ScenarioFile::shipped(name) {
+        return Ok(file);
+    }
+    let path = Path::new(name);
+    let is_file = path
+        .extension()
+        .is_some_and(|extension| extension == "toml")
+        || path.is_file();
+    if is_file {
+        let text = fs::read_to_string(path).map_err(|error| {
+            Failure::usage(format!("scenario file {name} cannot be read: {error}"))
+        })?;
+        let stem = path
+            .file_stem()
+            .map_or(name.into(), |stem| stem.to_string_lossy());
+        return ScenarioFile::parse(&text, name, &stem).or_usage();
+    }
+    let known = Scenario::ALL.map(Scenario::name);
+    let candidates = known.into_iter().chain(ScenarioFile::shipped_names());
+    let hint = nearest(name, candidates).map_or_else(String::new, |nearest| {
+        format!("; did you mean `{nearest}`?")
+    });
+    Err(Failure::usage(format!(
+        "there is no scenario `{name}`; known are {}, smoke, or a file ending in .toml{hint}",
+        known.join(", ")
+    )))
+}
+
+impl Ask {
+    fn new(run: &ScenarioRun, stopping: Requirement, args: &RunArgs) -> Result<Self, Failure> {
+        let batch_size = args.batch_size.or(run.batch_size).unwrap_or(1);
+        if !(1..=BATCH_SIZE_MAX).contains(&batch_size) {
+            return Err(Failure::usage(format!(
+                "--batch-size {batch_size}: give a number from 1 to {BATCH_SIZE_MAX}"
+            )));
+        }
+        let timeout_us = args
+            .batch_timeout_us
+            .or(run.batch_timeout_us)
+            .unwrap_or(BATCH_TIMEOUT_US);
+        if timeout_us > BATCH_TIMEOUT_US_MAX {
+            return Err(Failure::usage(format!(
+                "--batch-timeout-us {timeout_us}: give at most {BATCH_TIMEOUT_US_MAX}"
+            )));
+        }
+        let waits = run.scenario == Scenario::Server && batch_size > 1;
+        let mut ask = Self {
+            scenario: run.scenario,
+            settings: run.settings.clone(),
+            measured: run.measured,
+            rules: Rules {
+                early_stopping_required: stopping == Requirement::Required,
+                ..Rules::MLPERF
+            },
+            batch_size,
+            batch_timeout: Latency::from_micros(if waits { timeout_us } else { 0 }),
+        };
+        ask.overlay(args)?;
+        ask.settings.validate().or_usage()?;
+        Ok(ask)
+    }
+
+    fn overlay(&mut self, args: &RunArgs) -> Result<(), Failure> {
+        if let Some(seed) = args.seed {
+            for key in ["qsl_rng_seed", "sample_index_rng_seed", "schedule_rng_seed"] {
+                self.set(key, &seed.to_string())?;
+            }
+        }
+        if let Some(span) = args.duration {
+            let ms = span.0.as_nanos().div_ceil(1_000_000);
+            self.set("min_duration_ms", &ms.to_string())?;
+        }
+        match args.target_qps.as_deref() {
+            None => {}
+            Some("auto") => {
+                self.measured.server_rate = true;
+                self.measured.offline_rate = true;
+            }
+            Some(rate) => {
+                self.set("server_target_qps", rate)?;
+                self.set("offline_expected_qps", rate)?;
+            }
+        }
+        for pair in &args.set {
+            let (key, value) = split_pair(pair).or_usage()?;
+            self.set(key, value)?;
+        }
+        Ok(())
+    }
+
+    /// Sets a setting, which then no longer waits for a measurement.
+    fn set(&mut self, key: &str, value: &str) -> Result<(), Failure> {
+        self.settings.set(key, value).or_usage()?;
+        match key {
+            "offline_expected_qps" => self.measured.offline_rate = false,
+            "server_target_qps" => self.measured.server_rate = false,
+            "server_target_latency_ns" => self.measured.server_bound = false,
+            "single_stream_expected_latency_ns" | "multi_stream_expected_latency_ns" => {
+                self.measured.expected_latency = false;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The settings as far as they are known before anything was measured.
+    pub fn settings(&self) -> &TestSettings {
+        &self.settings
+    }
+
+    /// The settings with the machine's pace in the place of words.
+    pub fn settle(&self, pace: &Pace) -> TestSettings {
+        let mut settings = self.settings.clone();
+        let rate = pace.offline.unwrap_or(pace.promised);
+        let mut set = |key: &str, value: f64| {
+            settings
+                .set(key, &value.to_string())
+                .expect("a measured pace is a positive number");
+        };
+        if self.measured.offline_rate {
+            set("offline_expected_qps", pace.promised);
+        }
+        if self.measured.server_rate {
+            set("server_target_qps", rate / 2.0);
+        }
+        if self.measured.server_bound {
+            let service_ns = 1e9 * pace.instances as f64 / rate;
+            set(
+                "server_target_latency_ns",
+                (10.0 * service_ns).max(BOUND_MIN_NS).round(),
+            );
+        }
+        if self.measured.expected_latency {
+            // Half of the fastest: a query faster than any seen so far must not use up the plan.
+            let fastest = pace.fastest.as_nanos() as f64 / 2.0;
+            let rounds = self
+                .settings
+                .multi_stream_samples_per_query
+                .div_ceil((pace.instances * self.batch_size) as u64);
+            set("single_stream_expected_latency_ns", fastest);
+            set("multi_stream_expected_latency_ns", fastest * rounds as f64);
+        }
+        settings
+    }
+}

@@ -1,0 +1,138 @@
+//! The pictures of a run: opened once, loaded set by set.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use super::args::{RunArgs, TimedRegion};
+use crate::accuracy::GroundTruth;
+use crate::cli::failure::{Blame, Failure};
+use crate::fetch::{default_pictures, Cache, Progress};
+use crate::library::coco::AnnotationSource;
+use crate::library::photos::open_photos;
+use crate::library::preprocessing::Preprocessing;
+use crate::library::{LibraryOptions, LoadedSamples, Note, PictureLibrary, SampleLibrary};
+use crate::sut::pool::{Inputs, Recipe};
+use crate::units::SampleIndex;
+
+/// Prepared pictures take at most this much memory at a time unless a setting says otherwise; a
+/// larger library is loaded set by set, as LoadGen does it.
+const LOADED_BYTES_MAX: usize = 1 << 30;
+
+/// The pictures and what is known of them.
+pub struct Pictures {
+    /// The library.
+    pub library: PictureLibrary,
+    /// What the user should know.
+    pub notes: Vec<Note>,
+    /// The ground truth, where there is one.
+    pub ground_truth: Option<GroundTruth>,
+    /// Whether these are the default photos, too few for more than a smoke test.
+    pub are_photos: bool,
+    region: TimedRegion,
+    threads: NonZeroUsize,
+    loaded: Option<(Vec<SampleIndex>, Inputs)>,
+}
+
+impl Pictures {
+    /// Opens the pictures that the flags mean; the default photos are fetched when needed.
+    pub fn open(
+        args: &RunArgs,
+        preprocessing: &Preprocessing,
+        progress: &dyn Progress,
+    ) -> Result<Self, Failure> {
+        let threads = threads(args)?;
+        let options = LibraryOptions {
+            threads,
+            performance_count: Some(performance_count(preprocessing)),
+            skip_missing: args.skip_missing,
+        };
+        let (library, notes) = match &args.images {
+            Some(folder) => {
+                let annotations = args.annotations.clone().map(AnnotationSource::File);
+                PictureLibrary::open(folder, annotations, preprocessing.clone(), options)
+                    .or_usage()?
+            }
+            None => {
+                let cache = Cache::locate().or_environment()?;
+                let folder = default_pictures(&cache, progress).or_environment()?;
+                open_photos(&folder, preprocessing.clone(), options).or_environment()?
+            }
+        };
+        let ground_truth = match library.annotations() {
+            None => None,
+            Some(AnnotationSource::File(path)) => Some(GroundTruth::read(path).or_usage()?),
+            Some(AnnotationSource::BuiltIn { text, .. }) => {
+                Some(text.parse::<GroundTruth>().or_usage()?)
+            }
+        };
+        Ok(Self {
+            library,
+            notes,
+            ground_truth,
+            are_photos: args.images.is_none(),
+            region: args.timed_region,
+            threads,
+            loaded: None,
+        })
+    }
+
+    /// Loads a set, unless it is loaded already.
+    pub fn load(
+        &mut self,
+        samples: &[SampleIndex],
+        progress: &(dyn Fn(usize) + Sync),
+    ) -> Result<Inputs, Failure> {
+        let mut wanted = samples.to_vec();
+        wanted.sort_unstable();
+        wanted.dedup();
+        if let Some((held, inputs)) = &self.loaded {
+            let has = |index| held.binary_search(index).is_ok();
+            if wanted.iter().all(has) {
+                return Ok(inputs.clone());
+            }
+        }
+        // The old set goes before the new one comes.
+        self.loaded = None;
+        let inputs = match self.region {
+            TimedRegion::Inference => {
+                let samples: LoadedSamples = self.library.load(&wanted, progress).or_usage()?;
+                Inputs::Prepared(Arc::new(samples))
+            }
+            TimedRegion::EndToEnd => {
+                let files = self.library.load_encoded(&wanted, progress).or_usage()?;
+                Inputs::Encoded(Recipe {
+                    files: Arc::new(files),
+                    preprocessing: self.library.preprocessing().clone(),
+                    threads: self.threads.get(),
+                })
+            }
+        };
+        self.loaded = Some((wanted, inputs.clone()));
+        Ok(inputs)
+    }
+
+    /// The ids of all pictures, in the library's order.
+    pub fn image_ids(&self) -> Vec<i64> {
+        let pictures = self.library.pictures().iter();
+        pictures.map(|picture| picture.image_id).collect()
+    }
+}
+
+fn threads(args: &RunArgs) -> Result<NonZeroUsize, Failure> {
+    const THREADS_MAX: usize = 1_024;
+    let Some(threads) = args.preproc_threads else {
+        return Ok(LibraryOptions::default().threads);
+    };
+    NonZeroUsize::new(threads)
+        .filter(|threads| threads.get() <= THREADS_MAX)
+        .ok_or_else(|| {
+            Failure::usage(format!(
+                "--preproc-threads {threads}: give a number from 1 to {THREADS_MAX}"
+            ))
+        })
+}
+
+fn performance_count(preprocessing: &Preprocessing) -> NonZeroUsize {
+    let count = LOADED_BYTES_MAX / preprocessing.sample_bytes().max(1);
+    NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN)
+}
