@@ -1,6 +1,6 @@
 //! ONNX Runtime: found or fetched, loaded, and run. The only place that names the `ort` crate.
 //!
-//! In: a library file ([`locate`]) and a model file. Out: tensors ([`Model`]).
+//! In: a library file ([`mod@locate`]) and a model file. Out: tensors ([`Model`]).
 //! This module must not know what a tensor means: no boxes, no scenarios, no queries.
 //!
 //! One process loads one library and makes one environment; sessions are made from it, one per worker.
