@@ -286,7 +286,9 @@ impl Search {
 
     /// The directory of the Python package, found without importing it: an import takes seconds.
     fn python_package(&self) -> Option<PathBuf> {
-        const QUESTION: &str = "import importlib.util as u; s = u.find_spec('onnxruntime'); \
+        // The present directory is left out: what lies there by chance is no installed package.
+        const QUESTION: &str = "import sys; sys.path = [p for p in sys.path if p]; \
+             import importlib.util as u; s = u.find_spec('onnxruntime'); \
              print(s.submodule_search_locations[0] if s and s.submodule_search_locations else '')";
         ["python3", "python"].iter().find_map(|python| {
             let answer = self

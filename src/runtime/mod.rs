@@ -1,6 +1,6 @@
 //! ONNX Runtime: found or fetched, loaded, and run. The only place that names the `ort` crate.
 //!
-//! In: a library file ([`locate`]) and a model file. Out: tensors ([`Model`]).
+//! In: a library file ([`mod@locate`]) and a model file. Out: tensors ([`Model`]).
 //! This module must not know what a tensor means: no boxes, no scenarios, no queries.
 //!
 //! One process loads one library and makes one environment; sessions are made from it, one per worker.
@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+pub mod graph;
 mod library_file;
 pub mod load;
 pub mod locate;
@@ -18,12 +19,13 @@ pub mod options;
 pub mod session;
 pub mod telemetry;
 
+pub use graph::{inspect, GraphInfo, TensorInfo};
 pub use library_file::{library_version, MINOR_VERSION_MIN};
 pub use load::{Runtime, RuntimeMessage};
 pub use locate::{check, locate, Attempt, LocateError, Located, Search, Source};
 pub use model::{Model, NullModel, NullOutput, RunError};
 pub use options::{OptionError, RuntimeOption};
-pub use session::{inspect, GraphInfo, OnnxModel, SessionOptions, TensorInfo};
+pub use session::{OnnxModel, SessionOptions};
 pub use telemetry::disable_telemetry;
 
 /// Why a file cannot serve as the ONNX Runtime library.
