@@ -9,7 +9,8 @@ use png::{BitDepth, ColorType, Decoder, DecodingError, Info};
 
 use super::{check_size, DecodeError, Picture, PictureFormat};
 
-/// Deflate turns a byte into at most this many, so a shorter file cannot hold what it promises.
+/// Deflate turns a byte into at most this many, so a shorter file cannot hold what it promises;
+/// it is refused before room for its pixels is asked for.
 const EXPANSION_MAX: u64 = 1032;
 
 pub(super) fn decode_into(bytes: &[u8], picture: &mut Picture) -> Result<(), DecodeError> {

@@ -1,8 +1,8 @@
 //! `OpenCV`'s `INTER_LINEAR` for 8-bit pictures (4.x, generic code path).
 //!
 //! Two taps for each axis at half-pixel centres, weights with 11 fractional bits. The vertical sum
-//! drops low bits in three places, which is part of the result. Halving both axes exactly is done
-//! by averaging four pixels, as `OpenCV` switches to `INTER_AREA` there.
+//! drops low bits in three places, which is part of the result. When both axes are halved exactly
+//! `OpenCV` averages four pixels instead, which comes to the same numbers.
 
 /// One in weights.
 const ONE: f32 = 2048.0;
@@ -10,7 +10,6 @@ const ONE: f32 = 2048.0;
 #[derive(Debug, Clone)]
 pub(super) struct Kernel {
     from: (usize, usize),
-    halves: bool,
     columns: Vec<Tap>,
     rows: Vec<Tap>,
     /// Two source rows after the horizontal pass, each with 11 fractional bits.
@@ -76,7 +75,6 @@ impl Kernel {
     pub(super) fn new(from: (u32, u32), to: (u32, u32)) -> Self {
         Self {
             from: (from.0 as usize, from.1 as usize),
-            halves: from == (to.0 * 2, to.1 * 2),
             columns: (0..to.0).map(|x| Tap::column(x, from.0, to.0)).collect(),
             rows: (0..to.1).map(|y| Tap::row(y, from.1, to.1)).collect(),
             upper: Vec::new(),
@@ -88,10 +86,6 @@ impl Kernel {
         let row_bytes = self.from.0 * 3;
         let out_row = self.columns.len() * 3;
         out.resize(self.rows.len() * out_row, 0);
-        if self.halves {
-            halve(source, row_bytes, out, out_row);
-            return;
-        }
         self.upper.resize(out_row, 0);
         self.lower.resize(out_row, 0);
         let (mut in_upper, mut in_lower) = (usize::MAX, usize::MAX);
@@ -127,20 +121,6 @@ fn narrow(columns: &[Tap], row: &[u8], out: &mut [i32]) {
         for channel in 0..3 {
             out[channel] = i32::from(first[channel]) * tap.weights[0]
                 + i32::from(second[channel]) * tap.weights[1];
-        }
-    }
-}
-
-fn halve(source: &[u8], row_bytes: usize, out: &mut [u8], out_row: usize) {
-    let pairs = source.chunks_exact(2 * row_bytes);
-    for (pair, out) in pairs.zip(out.chunks_exact_mut(out_row)) {
-        let (upper, lower) = pair.split_at(row_bytes);
-        for (position, out) in out.iter_mut().enumerate() {
-            let left = position / 3 * 6 + position % 3;
-            let taps = [upper[left], upper[left + 3], lower[left], lower[left + 3]];
-            let sum: u16 = taps.into_iter().map(u16::from).sum();
-            // A quarter of four bytes fits a byte.
-            *out = ((sum + 2) >> 2) as u8;
         }
     }
 }
