@@ -34,7 +34,10 @@ impl Random {
 struct Picture {
     boxes: Vec<f32>,
     probabilities: Vec<f32>,
+    /// Of a sigmoid.
     logits: Vec<f32>,
+    /// Of a softmax: the background takes what the classes leave.
+    shared_logits: Vec<f32>,
 }
 
 /// Cells of six maps with six shapes each; positions and sizes like those of an SSD at 300 pixels.
@@ -80,10 +83,18 @@ fn picture(seed: u64) -> Picture {
     let boxes = (0..ANCHORS * 4)
         .map(|_| ((random.uniform() - 0.5) * 4.0) as f32)
         .collect();
+    let mut shared_logits: Vec<f32> = probabilities.iter().map(|p| p.ln()).collect();
+    for (row, logits) in probabilities
+        .chunks(COLUMNS)
+        .zip(shared_logits.chunks_mut(COLUMNS))
+    {
+        logits[0] = (1.0 - row[1..].iter().sum::<f32>()).max(0.01).ln();
+    }
     Picture {
         boxes,
         probabilities,
         logits,
+        shared_logits,
     }
 }
 
@@ -125,7 +136,8 @@ fn detectors(criterion: &mut Criterion) {
                         next = (next + 1) % PICTURES;
                         let scores = match activation {
                             Activation::None => &picture.probabilities,
-                            Activation::Sigmoid | Activation::Softmax => &picture.logits,
+                            Activation::Sigmoid => &picture.logits,
+                            Activation::Softmax => &picture.shared_logits,
                         };
                         let outputs = [
                             TensorView {
