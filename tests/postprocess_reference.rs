@@ -1,9 +1,17 @@
 //! Post-processing against an obvious implementation that computes everything and sorts everything.
 //!
-//! Broken once by hand, to see who notices (`golden`: `tests/postprocess_golden.rs`):
+//! Broken once by hand, to see who notices (golden: `tests/postprocess_golden.rs`, fused:
+//! `the_detector_equals_activating_everything_and_then_the_op`, large: `large_heads_equal_the_reference_at_every_threshold`):
 //!
 //! | rule broken | falls |
 //! |---|---|
+//! | IoU equal to the threshold suppresses | golden |
+//! | score equal to the threshold fails | fused, large |
+//! | equal scores: higher anchor first | golden, fused, large and two more |
+//! | regular, equal scores: lower anchor before lower class | golden, fused, large and two more |
+//! | fast: the best logit's class instead of the lowest class of its rounded score | fused, large, `nothing_below_the_tie_floor_ties` |
+//! | one detection too many for a class | golden, fused |
+//! | a level's end belongs to it | `a_pair_at_the_edge_of_a_level_is_met_once` |
 
 use detbench::postprocess::boxes::{iou, Corners};
 use detbench::postprocess::decode::EncodedBoxes;
@@ -420,6 +428,21 @@ fn when_nearly_everything_is_suppressed_all_levels_are_walked() {
         assert!(found.len() < 100);
         assert_eq!(bits(&found), bits(&case.reference()), "{mode:?}");
     }
+}
+
+#[test]
+fn a_pair_at_the_edge_of_a_level_is_met_once() {
+    let mut case = large(NmsMode::Regular, 1e-8, Activation::None, 11);
+    // One box suppresses all others but a flat one, which nothing suppresses, not even itself.
+    case.anchors.fill([0.5, 0.5, 0.5, 0.5]);
+    case.anchors[10] = [0.5, 0.5, 0.0, 0.5];
+    case.boxes.fill(0.0);
+    let columns = case.columns();
+    case.scores.fill(0.25);
+    case.scores[..300 * columns].fill(0.5);
+    let found = case.detect(&mut case.detector()).unwrap();
+    assert_eq!(found.len(), 40, "two of each class");
+    assert_eq!(bits(&found), bits(&case.reference()));
 }
 
 #[test]
