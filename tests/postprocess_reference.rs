@@ -13,6 +13,8 @@
 //! | one detection too many for a class | golden, fused |
 //! | a level's end belongs to it | `a_pair_at_the_edge_of_a_level_is_met_once` |
 
+#![allow(clippy::cast_possible_wrap)] // Lengths of small vectors.
+
 use detbench::postprocess::boxes::{iou, Corners};
 use detbench::postprocess::decode::EncodedBoxes;
 use detbench::postprocess::partial_sort::partial_sort;
@@ -225,7 +227,8 @@ fn single_list(
     while !candidates.is_empty() && kept.len() < limit {
         let best = candidates.remove(0);
         kept.push(best);
-        candidates.retain(|&other| !(iou(&boxes[best], &boxes[other]) > settings.iou_threshold));
+        let suppressed = |other| iou(&boxes[best], &boxes[other]) > settings.iou_threshold;
+        candidates.retain(|&other| !suppressed(other));
     }
     kept
 }
@@ -543,6 +546,7 @@ fn heads_of_another_shape_or_type_are_refused_with_what_was_expected() {
 
 #[test]
 fn settings_that_no_run_can_mean_are_refused_by_name() {
+    use NmsMode::{Fast, Regular};
     let good = large(NmsMode::Fast, 0.3, Activation::None, 9).settings;
     let refused = |mode, settings: NmsSettings| {
         let result = SsdDetector::new(mode, vec![], SCALES, settings, Activation::None, 3, true);
@@ -551,7 +555,6 @@ fn settings_that_no_run_can_mean_are_refused_by_name() {
             other => panic!("{other:?}"),
         }
     };
-    use NmsMode::{Fast, Regular};
     let bad_iou = |iou_threshold| NmsSettings {
         iou_threshold,
         ..good

@@ -74,8 +74,8 @@ impl ScoreMap for Logit {
     }
 
     fn lowest_raw(self, score: f32) -> f32 {
-        // The sigmoid of +inf is 1, and the comparison also turns NaN away.
-        if !(score <= 1.0) {
+        // The sigmoid of +inf is 1.
+        if score > 1.0 || score.is_nan() {
             return f32::NAN;
         }
         let (mut low, mut high) = (ordinal(f32::NEG_INFINITY), ordinal(f32::INFINITY));
@@ -148,6 +148,7 @@ pub fn best_of(row: &[f32]) -> f32 {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp)] // Exact equality is what is promised.
 mod tests {
     use super::*;
     use proptest::prelude::*;
