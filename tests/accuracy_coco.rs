@@ -1,5 +1,8 @@
 //! COCO scores against pycocotools' own (`tests/golden/coco/README.md`).
 
+#![allow(clippy::float_cmp)] // Exact equality is what is promised.
+#![allow(clippy::many_single_char_names, clippy::cast_possible_wrap)] // x, y, w, h and lengths of small vectors.
+
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -415,7 +418,7 @@ mod big {
             if random.uniform() < 0.22 {
                 continue;
             }
-            for attempt in 0..1 + random.below(3) {
+            for attempt in 0..=random.below(3) {
                 if found >= 100 {
                     break;
                 }

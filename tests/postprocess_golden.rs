@@ -1,4 +1,4 @@
-//! The op against answers that LiteRT itself gave (`tests/golden/nms/README.md`).
+//! The op against answers that `LiteRT` itself gave (`tests/golden/nms/README.md`).
 
 use std::path::{Path, PathBuf};
 

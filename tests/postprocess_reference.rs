@@ -1,9 +1,19 @@
 //! Post-processing against an obvious implementation that computes everything and sorts everything.
 //!
-//! Broken once by hand, to see who notices (`golden`: `tests/postprocess_golden.rs`):
+//! Broken once by hand, to see who notices (golden: `tests/postprocess_golden.rs`, fused:
+//! `the_detector_equals_activating_everything_and_then_the_op`, large: `large_heads_equal_the_reference_at_every_threshold`):
 //!
 //! | rule broken | falls |
 //! |---|---|
+//! | IoU equal to the threshold suppresses | golden |
+//! | score equal to the threshold fails | fused, large |
+//! | equal scores: higher anchor first | golden, fused, large and two more |
+//! | regular, equal scores: lower anchor before lower class | golden, fused, large and two more |
+//! | fast: the best logit's class instead of the lowest class of its rounded score | fused, large, `nothing_below_the_tie_floor_ties` |
+//! | one detection too many for a class | golden, fused |
+//! | a level's end belongs to it | `a_pair_at_the_edge_of_a_level_is_met_once` |
+
+#![allow(clippy::cast_possible_wrap)] // Lengths of small vectors.
 
 use detbench::postprocess::boxes::{iou, Corners};
 use detbench::postprocess::decode::EncodedBoxes;
@@ -217,7 +227,8 @@ fn single_list(
     while !candidates.is_empty() && kept.len() < limit {
         let best = candidates.remove(0);
         kept.push(best);
-        candidates.retain(|&other| !(iou(&boxes[best], &boxes[other]) > settings.iou_threshold));
+        let suppressed = |other| iou(&boxes[best], &boxes[other]) > settings.iou_threshold;
+        candidates.retain(|&other| !suppressed(other));
     }
     kept
 }
@@ -423,6 +434,21 @@ fn when_nearly_everything_is_suppressed_all_levels_are_walked() {
 }
 
 #[test]
+fn a_pair_at_the_edge_of_a_level_is_met_once() {
+    let mut case = large(NmsMode::Regular, 1e-8, Activation::None, 11);
+    // One box suppresses all others but a flat one, which nothing suppresses, not even itself.
+    case.anchors.fill([0.5, 0.5, 0.5, 0.5]);
+    case.anchors[10] = [0.5, 0.5, 0.0, 0.5];
+    case.boxes.fill(0.0);
+    let columns = case.columns();
+    case.scores.fill(0.25);
+    case.scores[..300 * columns].fill(0.5);
+    let found = case.detect(&mut case.detector()).unwrap();
+    assert_eq!(found.len(), 40, "two of each class");
+    assert_eq!(bits(&found), bits(&case.reference()));
+}
+
+#[test]
 fn no_anchors_and_no_candidates_give_no_detections() {
     for mode in [NmsMode::Regular, NmsMode::Fast] {
         let mut case = large(mode, 2.0, Activation::Sigmoid, 6);
@@ -520,6 +546,7 @@ fn heads_of_another_shape_or_type_are_refused_with_what_was_expected() {
 
 #[test]
 fn settings_that_no_run_can_mean_are_refused_by_name() {
+    use NmsMode::{Fast, Regular};
     let good = large(NmsMode::Fast, 0.3, Activation::None, 9).settings;
     let refused = |mode, settings: NmsSettings| {
         let result = SsdDetector::new(mode, vec![], SCALES, settings, Activation::None, 3, true);
@@ -528,7 +555,6 @@ fn settings_that_no_run_can_mean_are_refused_by_name() {
             other => panic!("{other:?}"),
         }
     };
-    use NmsMode::{Fast, Regular};
     let bad_iou = |iou_threshold| NmsSettings {
         iou_threshold,
         ..good

@@ -27,9 +27,9 @@ pub struct CategoryScore {
     pub id: i64,
     /// Its name in the ground truth.
     pub name: String,
-    /// Mean over the IoU thresholds 0.50 to 0.95.
+    /// Mean over the `IoU` thresholds 0.50 to 0.95.
     pub ap: f64,
-    /// At IoU 0.50.
+    /// At `IoU` 0.50.
     pub ap50: f64,
 }
 
@@ -235,7 +235,7 @@ fn pairwise_sum(values: &[f64]) -> f64 {
             *sum += value;
         }
     }
-    let [a, b, c, d, e, f, g, h] = sums;
-    let head = ((a + b) + (c + d)) + ((e + f) + (g + h));
+    let head =
+        ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
     tail.iter().fold(head, |sum, value| sum + value)
 }

@@ -27,7 +27,7 @@ pub struct CocoDetection {
 impl CocoDetection {
     /// A detection scaled from shares to the pixels of its picture.
     ///
-    /// Edges are scaled in `f64`, and the sizes are differences of scaled edges, as MLPerf's `accuracy-coco.py`
+    /// Edges are scaled in `f64`, and the sizes are differences of scaled edges, as `MLPerf`'s `accuracy-coco.py`
     /// has it.
     pub fn from_detection(
         detection: &Detection,
@@ -87,6 +87,7 @@ pub fn read_results(path: &Path) -> Result<Vec<CocoDetection>, AccuracyError> {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp)] // Exact equality is what is promised.
 mod tests {
     use super::*;
 

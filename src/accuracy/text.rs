@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-/// Kind, IoU thresholds, area range and detections a picture of each of the twelve numbers.
+/// Kind, `IoU` thresholds, area range and detections a picture of each of the twelve numbers.
 const ROWS: [(Kind, &str, &str, u32); 12] = [
     (Kind::Precision, "0.50:0.95", "all", 100),
     (Kind::Precision, "0.50", "all", 100),

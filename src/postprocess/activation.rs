@@ -12,20 +12,25 @@ pub fn sigmoid(logit: f32) -> f32 {
     (1.0 / (1.0 + (-f64::from(logit)).exp())) as f32
 }
 
-/// Writes the softmax of `logits` to `probabilities`.
+/// Writes the softmax of `logits` to `probabilities`; `exponentials` is scratch space.
 ///
 /// The largest logit is subtracted first; exponentials and their sum, taken from left to right, are `f64`;
 /// each quotient is rounded to `f32`. A NaN or `+inf` among the logits makes every probability NaN.
 ///
 /// # Panics
 /// When the lengths differ.
-pub fn softmax(logits: &[f32], probabilities: &mut [f32]) {
+pub fn softmax(logits: &[f32], probabilities: &mut [f32], exponentials: &mut Vec<f64>) {
     assert_eq!(logits.len(), probabilities.len());
     let largest = f64::from(best_of(logits));
-    let exponential = |logit: f32| (f64::from(logit) - largest).exp();
-    let sum: f64 = logits.iter().map(|&logit| exponential(logit)).sum();
-    for (probability, &logit) in probabilities.iter_mut().zip(logits) {
-        *probability = (exponential(logit) / sum) as f32;
+    exponentials.clear();
+    exponentials.extend(
+        logits
+            .iter()
+            .map(|&logit| (f64::from(logit) - largest).exp()),
+    );
+    let sum: f64 = exponentials.iter().sum();
+    for (probability, exponential) in probabilities.iter_mut().zip(exponentials) {
+        *probability = (*exponential / sum) as f32;
     }
 }
 
@@ -69,8 +74,8 @@ impl ScoreMap for Logit {
     }
 
     fn lowest_raw(self, score: f32) -> f32 {
-        // The sigmoid of +inf is 1, and the comparison also turns NaN away.
-        if !(score <= 1.0) {
+        // The sigmoid of +inf is 1.
+        if score > 1.0 || score.is_nan() {
             return f32::NAN;
         }
         let (mut low, mut high) = (ordinal(f32::NEG_INFINITY), ordinal(f32::INFINITY));
@@ -124,12 +129,14 @@ pub fn best_of(row: &[f32]) -> f32 {
         return row.iter().copied().fold(f32::NEG_INFINITY, greater);
     };
     let mut lanes = [f32::NEG_INFINITY; LANES];
-    // The last chunk may share columns with the one before: a maximum does not mind.
-    for chunk in row.as_chunks::<LANES>().0.iter().chain([tail]) {
+    let mut raise = |chunk: &[f32; LANES]| {
         for (lane, &value) in lanes.iter_mut().zip(chunk) {
             *lane = greater(*lane, value);
         }
-    }
+    };
+    row.as_chunks::<LANES>().0.iter().for_each(&mut raise);
+    // The last chunk may share columns with the one before: a maximum does not mind.
+    raise(tail);
     let mut width = LANES / 2;
     while width > 0 {
         for lane in 0..width {
@@ -141,6 +148,7 @@ pub fn best_of(row: &[f32]) -> f32 {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp)] // Exact equality is what is promised.
 mod tests {
     use super::*;
     use proptest::prelude::*;
@@ -191,9 +199,9 @@ mod tests {
     #[test]
     fn softmax_of_equal_logits_is_uniform_and_of_nan_is_nan() {
         let mut out = [0.0; 4];
-        softmax(&[1000.0; 4], &mut out);
+        softmax(&[1000.0; 4], &mut out, &mut Vec::new());
         assert_eq!(out, [0.25; 4]);
-        softmax(&[0.0, f32::NAN, 1.0, 2.0], &mut out);
+        softmax(&[0.0, f32::NAN, 1.0, 2.0], &mut out, &mut Vec::new());
         assert!(out.iter().all(|p| p.is_nan()));
     }
 

@@ -135,7 +135,7 @@ impl SuppressorBlocks {
         self.len += 1;
     }
 
-    /// Whether the IoU of a box of positive `area` with one of the set is above `threshold`.
+    /// Whether the `IoU` of a box of positive `area` with one of the set is above `threshold`.
     pub fn suppress(&self, corners: &Corners, area: f32, threshold: f32) -> bool {
         self.blocks
             .iter()
@@ -163,6 +163,7 @@ impl Block {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp)] // Exact equality is what is promised.
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -108,6 +108,7 @@ impl DecodedBoxes {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp)] // Exact equality is what is promised.
 mod tests {
     use super::*;
 

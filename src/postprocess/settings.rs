@@ -58,7 +58,7 @@ pub struct BoxScales {
 pub struct NmsSettings {
     /// A candidate's score must be at least this.
     pub score_threshold: f32,
-    /// A box is suppressed when its IoU with a better one is above this; in `(0, 1]`.
+    /// A box is suppressed when its `IoU` with a better one is above this; in `(0, 1]`.
     pub iou_threshold: f32,
     /// Detections kept for a picture.
     pub max_detections: u32,
@@ -96,7 +96,7 @@ impl BoxScales {
 }
 
 impl NmsSettings {
-    /// Refuses what no run can mean: a NaN threshold, an IoU threshold outside `(0, 1]`, limits of zero.
+    /// Refuses what no run can mean: a NaN threshold, an `IoU` threshold outside `(0, 1]`, limits of zero.
     ///
     /// A limit that `mode` does not read is not looked at.
     ///
@@ -129,7 +129,7 @@ impl NmsSettings {
     }
 }
 
-/// Refuses an IoU threshold outside `(0, 1]`, NaN included.
+/// Refuses an `IoU` threshold outside `(0, 1]`, NaN included.
 pub(super) fn check_iou_threshold(key: &'static str, value: f32) -> Result<(), PostprocessError> {
     if value > 0.0 && value <= 1.0 {
         return Ok(());

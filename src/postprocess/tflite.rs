@@ -25,7 +25,7 @@ pub struct Options {
     pub use_regular_nms: bool,
     /// A candidate's score must be at least this.
     pub nms_score_threshold: f32,
-    /// A box is suppressed when its IoU with a better one is above this.
+    /// A box is suppressed when its `IoU` with a better one is above this.
     pub nms_iou_threshold: f32,
     /// Divisors of the box encodings.
     pub scales: BoxScales,
@@ -115,7 +115,7 @@ impl DetectionPostProcess {
     /// `num_classes` or one more, for a background column in front.
     ///
     /// # Errors
-    /// Whatever the op refuses: counts, ranks, types and sizes of inputs, limits, the IoU threshold, and any
+    /// Whatever the op refuses: counts, ranks, types and sizes of inputs, limits, the `IoU` threshold, and any
     /// inverted box, whether or not a score passes.
     pub fn run(
         &mut self,

@@ -128,6 +128,7 @@ impl Nms {
 }
 
 /// The lowest class whose score equals that of the best raw number of the row, and the score.
+#[allow(clippy::float_cmp)] // Ties are exact: equal after rounding, or not ties.
 fn best_class<M: ScoreMap>(scores: &ScoreRows<'_, M>, anchor: usize, best: f32) -> (u32, f32) {
     let score = scores.map.score(best);
     let floor = scores.map.tie_floor(best);

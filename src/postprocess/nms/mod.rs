@@ -61,6 +61,7 @@ pub struct Nms {
     best: Vec<f32>,
     /// Probabilities of the rows that softmax had to be computed for; the others are stale.
     activated: Vec<f32>,
+    exponentials: Vec<f64>,
     /// Keys of the rows that have a candidate.
     rows: Vec<u64>,
     fast: fast::Scratch,
@@ -85,6 +86,7 @@ impl Nms {
             settings,
             best: Vec::with_capacity(anchors),
             activated: Vec::new(),
+            exponentials: Vec::new(),
             rows: Vec::with_capacity(anchors),
             fast,
             regular,
@@ -127,7 +129,7 @@ impl Nms {
             if best_class - f64::from(best_of(row)) < floor {
                 return f32::NAN;
             }
-            softmax(row, activated);
+            softmax(row, activated, &mut self.exponentials);
             best_of_classes(&activated[logits.label_offset..])
         }));
         let ScoreRows {
@@ -173,10 +175,12 @@ fn best_of_classes(row: &[f32]) -> f32 {
 
 /// How far below its row's best logit a logit may lie if its softmax is to reach `threshold`.
 ///
-/// A softmax is at most `exp(logit - best)`. The margin of 1, a factor of e, covers every rounding, that of
-/// subnormal thresholds included.
+/// A softmax is at most `exp(logit - best)`. The margins are far above what rounding can do, which is much for
+/// subnormal numbers: half of the smallest one still rounds to it.
 fn softmax_floor(threshold: f32) -> f64 {
-    if threshold > 0.0 {
+    if threshold >= f32::MIN_POSITIVE {
+        f64::from(threshold).ln() - 1e-5
+    } else if threshold > 0.0 {
         f64::from(threshold).ln() - 1.0
     } else {
         f64::NEG_INFINITY

@@ -87,6 +87,7 @@ impl Iterator for BestFirst<'_> {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp)] // Exact equality is what is promised.
 mod tests {
     use super::*;
     use proptest::prelude::*;

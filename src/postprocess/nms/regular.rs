@@ -49,7 +49,7 @@ struct Level {
 
 impl Level {
     fn holds(self, raw: f32) -> bool {
-        raw >= self.lowest && !(raw >= self.end)
+        raw >= self.lowest && (raw < self.end || self.end.is_nan())
     }
 }
 
@@ -156,7 +156,7 @@ impl Nms {
         let pairs = &mut self.regular.pairs;
         pairs.clear();
         for anchor in self.rows.iter().map(|&row| index_of(row)) {
-            if !(self.best[anchor as usize] >= level.lowest) {
+            if self.best[anchor as usize] < level.lowest {
                 continue;
             }
             for (first, chunk) in (0..)
