@@ -175,7 +175,7 @@ impl Quantile {
     /// The quantile `share`, rounded to parts per million; `None` outside `(0, 1)`.
     pub fn from_share(share: f64) -> Option<Self> {
         let ppm = (share * 1e6).round();
-        (ppm >= 1.0 && ppm <= 999_999.0).then_some(Self(ppm as u32))
+        (1.0..=999_999.0).contains(&ppm).then_some(Self(ppm as u32))
     }
 
     /// Parts per million.

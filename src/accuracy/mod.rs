@@ -1,1 +1,82 @@
-//! (see the crate documentation)
+//! Detections and ground truth to scores.
+//!
+//! Input: detections in pixels and COCO ground truth. Output: the numbers that pycocotools gives, bit for bit.
+//! Knows nothing of load generation, models or runs.
+
+mod coco;
+mod ground_truth;
+mod results;
+mod text;
+
+use std::path::PathBuf;
+
+pub use coco::{score, CategoryScore, CocoScores};
+pub use ground_truth::GroundTruth;
+pub use results::{read_results, write_results, CocoDetection};
+pub use text::twelve_lines;
+
+/// Why there is no score.
+#[derive(Debug, thiserror::Error)]
+pub enum AccuracyError {
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A file cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A text is not what COCO's layout says; the reason names line and column.
+    #[error("{origin} is not {expected}: {source}")]
+    Json {
+        /// The file's path, or what else the text is.
+        origin: String,
+        /// What it should hold.
+        expected: &'static str,
+        /// The reason, with line and column.
+        source: serde_json::Error,
+    },
+    /// Two images of the ground truth share an id.
+    #[error("image id {id} stands twice in the ground truth's `images`; ids must differ")]
+    DuplicateImage {
+        /// The id.
+        id: i64,
+    },
+    /// A detection lies on an image that the ground truth does not have.
+    #[error("detection {index} is on image {image_id}, which the ground truth does not have")]
+    UnknownImage {
+        /// Position among the detections, from 0.
+        index: usize,
+        /// Its image.
+        image_id: i64,
+    },
+    /// The images to evaluate hold one that the ground truth does not have.
+    #[error("image {image_id} is to be evaluated (entry {index}), but the ground truth does not have it")]
+    UnknownSubsetImage {
+        /// Position in the list, from 0.
+        index: usize,
+        /// The id.
+        image_id: i64,
+    },
+    /// A detection's number cannot be ranked or written.
+    #[error("`{key}` of detection {index} is {value}, which is not a usable number")]
+    NotANumber {
+        /// Position among the detections, from 0.
+        index: usize,
+        /// `score` or `bbox`.
+        key: &'static str,
+        /// What it is.
+        value: f64,
+    },
+    /// The scorer refused what was checked before; a defect of ours.
+    #[error("the COCO scorer failed: {0}")]
+    Scorer(#[from] hotcoco::error::Error),
+}

@@ -1,3 +1,6 @@
-//! The command line: one file for each verb.
+//! The command line: one file a verb. It alone wires the real parts together.
 
+pub mod import;
 pub mod plan;
+pub mod run;
+pub mod setup;

@@ -1,1 +1,7 @@
-//! (see the crate documentation)
+//! Stage 8: one file for each output. Only this module and `cli` format or print.
+
+pub mod document;
+pub mod folder;
+pub mod intel;
+pub mod raw;
+pub mod table;

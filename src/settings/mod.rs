@@ -7,3 +7,6 @@ mod conf_text;
 pub mod mlperf_conf;
 pub mod rounds;
 pub mod test_settings;
+
+pub mod scenario_file;
+pub mod strict_toml;

@@ -1,1 +1,239 @@
-//! (see the crate documentation)
+//! Stage 7: facts to figures and a verdict.
+//!
+//! *In*: a finished [`Record`] and the effective settings. *Out*: a [`Summary`]. The rules are
+//! LoadGen's: which moment the minimum duration is measured at, which percentile is judged,
+//! how many queries the early-stopping test asks for.
+
+mod verdict;
+
+pub use verdict::{Reason, Verdict};
+
+use serde::Serialize;
+
+use crate::drive::Ending;
+use crate::metrics::early_stopping::{self, OverlatencyVerdict, TailEstimate};
+use crate::metrics::percentile::{percentile_of_sorted, LatencySummary};
+use crate::plan::effective::EffectiveSettings;
+use crate::record::Record;
+use crate::scenario::Scenario;
+use crate::units::{Latency, Quantile};
+
+/// What a run showed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// Which scenario.
+    pub scenario: Scenario,
+    /// Queries issued.
+    pub query_count: u64,
+    /// Samples issued.
+    pub sample_count: u64,
+    /// Samples answered.
+    pub completed_count: u64,
+    /// From the start to the last answer.
+    pub elapsed: Latency,
+    /// From the start to the scheduled moment of the last query.
+    pub last_scheduled: Latency,
+    /// From the start to the issue of the last query.
+    pub last_issued: Latency,
+    /// Answered samples over elapsed time.
+    pub samples_per_second: Option<f64>,
+    /// Latency of the samples; `None` when none was answered.
+    pub latency: Option<LatencySummary>,
+    /// Latency of whole queries, where a query has several samples and they were all answered.
+    pub query_latency: Option<LatencySummary>,
+    /// The percentile that the scenario is judged by, and its latency.
+    pub target: (Quantile, Option<Latency>),
+    /// The latency bound of a Server run.
+    pub latency_bound: Option<Latency>,
+    /// Samples over the latency bound.
+    pub overlatency_count: Option<u64>,
+    /// Where the time went.
+    pub stages: Option<StageSummary>,
+    /// How late the generator itself was, for Server.
+    pub issue_delay: Option<LatencySummary>,
+    /// What the early-stopping test says.
+    pub early_stopping: EarlyStopping,
+    /// Whether the run kept the rules.
+    pub verdict: Verdict,
+    /// Answers that did not fit what was issued.
+    pub completion_error_count: u64,
+}
+
+/// Where the time of the samples went.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct StageSummary {
+    /// Latency less all other stages: waiting, and being handed over.
+    pub queue: LatencySummary,
+    /// Decoding and resizing, when they were inside the timed region.
+    pub preprocess: Option<LatencySummary>,
+    /// The inference that carried the sample.
+    pub inference: LatencySummary,
+    /// Box decoding and NMS.
+    pub postprocess: LatencySummary,
+}
+
+/// The early-stopping test at 99 % confidence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum EarlyStopping {
+    /// Offline has no such test.
+    NotApplicable,
+    /// SingleStream and MultiStream: a conservative estimate of the percentile.
+    Tail(TailEstimate),
+    /// Server: enough queries within the bound for the share that was over it.
+    Overlatency(OverlatencyVerdict),
+}
+
+impl EarlyStopping {
+    /// Whether the run had queries enough.
+    pub fn is_met(&self) -> bool {
+        match self {
+            Self::NotApplicable => true,
+            Self::Tail(estimate) => estimate.is_met(),
+            Self::Overlatency(verdict) => verdict.is_met(),
+        }
+    }
+}
+
+/// The rules that a run is judged by beyond its settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Rules {
+    /// Whether a failed early-stopping test makes the run invalid, as it does under MLPerf.
+    pub early_stopping_required: bool,
+    /// Whether the minimum duration and query count are required.
+    pub minimums_required: bool,
+}
+
+impl Rules {
+    /// MLPerf's.
+    pub const MLPERF: Self = Self {
+        early_stopping_required: true,
+        minimums_required: true,
+    };
+}
+
+/// Turns the facts of a run into its summary.
+pub fn conclude(
+    record: Record,
+    settings: &EffectiveSettings,
+    ending: Ending,
+    rules: Rules,
+) -> Summary {
+    let stages = stage_summary(&record);
+    let issue_delay = column(record.issue_delays());
+    let query_latency = query_latencies(&record);
+    let sorted_queries = query_latency.as_deref();
+    let (query_count, sample_count) = (record.query_count(), record.sample_count());
+    let completed_count = record.completed_count();
+    let elapsed = record.elapsed();
+    let (last_scheduled, last_issued) = (record.last_scheduled(), record.last_issued());
+    let completion_error_count = record.completion_errors().1;
+    let sorted = record.into_sorted_latencies();
+
+    let judged = sorted_queries.unwrap_or(&sorted);
+    let bound = (settings.scenario == Scenario::Server).then_some(settings.target_latency);
+    let over = bound.map(|bound| {
+        let within = sorted.partition_point(|&ns| ns <= bound.as_nanos());
+        (sorted.len() - within) as u64
+    });
+    let mut summary = Summary {
+        scenario: settings.scenario,
+        query_count,
+        sample_count,
+        completed_count,
+        elapsed,
+        last_scheduled,
+        last_issued,
+        samples_per_second: (elapsed > Latency::ZERO && completed_count > 0)
+            .then(|| completed_count as f64 / elapsed.as_secs_f64()),
+        latency: LatencySummary::from_sorted(&sorted),
+        query_latency: sorted_queries.and_then(LatencySummary::from_sorted),
+        target: (
+            settings.target_quantile,
+            percentile_of_sorted(judged, settings.target_quantile),
+        ),
+        latency_bound: bound,
+        overlatency_count: over,
+        stages,
+        issue_delay,
+        early_stopping: early_stopping(settings, judged, over),
+        verdict: Verdict::Valid,
+        completion_error_count,
+    };
+    summary.verdict = verdict::judge(&summary, settings, ending, rules);
+    summary
+}
+
+fn early_stopping(
+    settings: &EffectiveSettings,
+    sorted: &[u64],
+    over: Option<u64>,
+) -> EarlyStopping {
+    let quantile = settings.target_quantile;
+    match settings.scenario {
+        Scenario::Offline => EarlyStopping::NotApplicable,
+        Scenario::SingleStream | Scenario::MultiStream => {
+            EarlyStopping::Tail(TailEstimate::from_sorted(sorted, quantile))
+        }
+        Scenario::Server => EarlyStopping::Overlatency(early_stopping::OverlatencyVerdict::new(
+            sorted.len() as u64,
+            over.unwrap_or(0),
+            quantile,
+        )),
+    }
+}
+
+/// The latency of each query of a MultiStream run (its last answer), sorted; `None` for other
+/// scenarios. A query that lost an answer has no latency.
+fn query_latencies(record: &Record) -> Option<Vec<u64>> {
+    let size = record.samples_per_query() as usize;
+    if size <= 1 || !record.keep().schedule {
+        return None;
+    }
+    let latencies: Vec<Option<Latency>> = record.latencies().collect();
+    let mut queries: Vec<u64> = latencies
+        .chunks(size)
+        .filter_map(|query| query.iter().copied().try_fold(0, longest))
+        .collect();
+    queries.sort_unstable();
+    Some(queries)
+}
+
+fn longest(so_far: u64, latency: Option<Latency>) -> Option<u64> {
+    latency.map(|latency| so_far.max(latency.as_nanos()))
+}
+
+fn stage_summary(record: &Record) -> Option<StageSummary> {
+    if !record.keep().stages {
+        return None;
+    }
+    let has_preprocess = record.keep().preprocess;
+    let mut preprocess = record.preprocess();
+    let mut queue = Vec::with_capacity(record.completed_count() as usize);
+    let mut spent = [Vec::new(), Vec::new(), Vec::new()];
+    let times = record.inference().zip(record.postprocess());
+    for (latency, (inference, postprocess)) in record.latencies().zip(times) {
+        let made = preprocess.next().unwrap_or(Latency::ZERO);
+        let Some(latency) = latency else { continue };
+        queue.push((latency - inference - postprocess - made).as_nanos());
+        spent[0].push(inference.as_nanos());
+        spent[1].push(postprocess.as_nanos());
+        if has_preprocess {
+            spent[2].push(made.as_nanos());
+        }
+    }
+    let [mut inference, mut postprocess, mut made] = spent;
+    Some(StageSummary {
+        queue: LatencySummary::from_unsorted(&mut queue)?,
+        preprocess: LatencySummary::from_unsorted(&mut made),
+        inference: LatencySummary::from_unsorted(&mut inference)?,
+        postprocess: LatencySummary::from_unsorted(&mut postprocess)?,
+    })
+}
+
+fn column(values: impl Iterator<Item = Latency>) -> Option<LatencySummary> {
+    let mut values: Vec<u64> = values.map(Latency::as_nanos).collect();
+    LatencySummary::from_unsorted(&mut values)
+}
+
+#[cfg(test)]
+mod tests;

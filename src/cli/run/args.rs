@@ -1,0 +1,288 @@
+//! The flags of `run`, grouped by the question that they answer.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use crate::postprocess::NmsMode;
+
+const WHAT: &str = "What is asked";
+const ON_WHAT: &str = "On which model and pictures";
+const POST: &str = "How detections are made";
+const WHERE: &str = "Where it runs";
+const OUT: &str = "What comes out";
+
+/// Measure a detector: performance, then accuracy.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// SingleStream, MultiStream, Server, Offline, smoke, or a scenario file; may be repeated
+    #[arg(long, value_name = "NAME|FILE", default_value = "smoke", help_heading = WHAT)]
+    pub scenario: Vec<String>,
+    /// Only performance, no accuracy
+    #[arg(long, conflicts_with = "accuracy_only", help_heading = WHAT)]
+    pub benchmark_only: bool,
+    /// Only accuracy, no performance
+    #[arg(long, help_heading = WHAT)]
+    pub accuracy_only: bool,
+    /// A setting by LoadGen's name, such as min_query_count=300; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", num_args = 1.., help_heading = WHAT)]
+    pub set: Vec<String>,
+    /// Least duration of each run, such as 30s, 500ms or 2m
+    #[arg(long, value_name = "TIME", value_parser = parse_span, help_heading = WHAT)]
+    pub duration: Option<Span>,
+    /// Server's arrival rate, and Offline's expected rate, in pictures a second
+    #[arg(long, visible_alias = "qps", value_name = "RATE", help_heading = WHAT)]
+    pub target_qps: Option<String>,
+    /// One seed for the library's order, the choice of samples and the schedule
+    #[arg(long, value_name = "N", help_heading = WHAT)]
+    pub seed: Option<u64>,
+    /// Warm-up of each instance and NMS mode: a number of inferences or a time [default: 10 or 2s, whichever is first]
+    #[arg(long, visible_alias = "warmup-steps", value_name = "10|2s", value_parser = parse_warm_up, help_heading = WHAT)]
+    pub warmup: Option<WarmUpArg>,
+    /// What the latency covers
+    #[arg(long, value_enum, default_value_t = TimedRegion::Inference, help_heading = WHAT)]
+    pub timed_region: TimedRegion,
+
+    /// A known model or an ONNX file [default: ssdlite-mobilenet-v2]
+    #[arg(long, value_name = "NAME|FILE.onnx", help_heading = ON_WHAT)]
+    pub model: Option<String>,
+    /// The model file that describes an ONNX file
+    #[arg(long, value_name = "NAME|FILE.toml", help_heading = ON_WHAT)]
+    pub model_config: Option<String>,
+    /// A folder of pictures [default: the photos that setup fetches]
+    #[arg(long, value_name = "DIR", help_heading = ON_WHAT)]
+    pub images: Option<PathBuf>,
+    /// Ground truth of the pictures, COCO JSON
+    #[arg(long, value_name = "FILE", requires = "images", help_heading = ON_WHAT)]
+    pub annotations: Option<PathBuf>,
+    /// Leave pictures out that the annotations name but the folder lacks
+    #[arg(long, help_heading = ON_WHAT)]
+    pub skip_missing: bool,
+
+    /// Regular or fast NMS, or both side by side
+    #[arg(long, value_enum, default_value_t = NmsArg::Both, help_heading = POST)]
+    pub nms: NmsArg,
+    /// Least score of a detection [default: the model file's]
+    #[arg(long, value_name = "SCORE", value_parser = parse_threshold, allow_negative_numbers = true, help_heading = POST)]
+    pub score_threshold: Option<f32>,
+    /// IoU above which a weaker box is suppressed, in (0, 1] [default: the model file's]
+    #[arg(long, value_name = "IOU", value_parser = parse_iou, allow_negative_numbers = true, help_heading = POST)]
+    pub iou_threshold: Option<f32>,
+    /// Most detections of a picture [default: the model file's]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000), help_heading = POST)]
+    pub max_detections: Option<u32>,
+    /// Most detections of a class, in regular NMS [default: the model file's]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000), help_heading = POST)]
+    pub detections_per_class: Option<u32>,
+
+    /// Sessions side by side [default: one for SingleStream, else one a core]
+    #[arg(long, value_name = "N", help_heading = WHERE)]
+    pub instances: Option<usize>,
+    /// Cores of each instance, or a whole socket
+    #[arg(long, value_name = "K|socket", help_heading = WHERE)]
+    pub cores_per_instance: Option<String>,
+    /// Threads of an instance inside an operator
+    #[arg(short = 'x', long, visible_alias = "num-intra-threads", value_name = "N", help_heading = WHERE)]
+    pub intra_threads: Option<usize>,
+    /// Threads of an instance across operators; more than one means parallel execution
+    #[arg(short = 'y', long, visible_alias = "num-inter-threads", value_name = "N", help_heading = WHERE)]
+    pub inter_threads: Option<usize>,
+    /// CPUs to use, such as 0-13,28 [default: all that this process may use]
+    #[arg(long, value_name = "LIST", help_heading = WHERE)]
+    pub cpus: Option<String>,
+    /// Pin each thread to its core, or leave it to the system
+    #[arg(long, value_enum, default_value_t = PinArg::Core, help_heading = WHERE)]
+    pub pin: PinArg,
+    /// Whether to use the second thread of each core
+    #[arg(long, value_enum, default_value_t = OnOff::Off, help_heading = WHERE)]
+    pub smt: OnOff,
+    /// Keep to one socket
+    #[arg(long, value_name = "N", help_heading = WHERE)]
+    pub socket_id: Option<usize>,
+    /// Keep to one NUMA node
+    #[arg(long, value_name = "N", help_heading = WHERE)]
+    pub numa_node: Option<usize>,
+    /// A machine preset, by name or file
+    #[arg(long, value_name = "NAME|FILE", help_heading = WHERE)]
+    pub machine: Option<String>,
+    /// Pictures in one inference [default: the scenario file's, else 1]
+    #[arg(short = 'b', long, visible_alias = "max-batchsize", value_name = "N", help_heading = WHERE)]
+    pub batch_size: Option<usize>,
+    /// How long a Server batch that is not full waits, in microseconds
+    #[arg(long, value_name = "US", help_heading = WHERE)]
+    pub batch_timeout_us: Option<u64>,
+    /// Threads that decode and resize pictures [default: one a core]
+    #[arg(long, visible_aliases = ["data-num-intra-threads", "data-num-inter-threads"], value_name = "N", help_heading = WHERE)]
+    pub preproc_threads: Option<usize>,
+    /// A session option of ONNX Runtime; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", help_heading = WHERE)]
+    pub ort: Vec<String>,
+    /// The ONNX Runtime library to load [default: found or fetched]
+    #[arg(long, value_name = "FILE", help_heading = WHERE)]
+    pub ort_lib: Option<PathBuf>,
+
+    /// Where the run folder is made
+    #[arg(long, value_name = "DIR", default_value = "results", help_heading = OUT)]
+    pub output_dir: PathBuf,
+    /// One JSON document on stdout and nothing else
+    #[arg(long, help_heading = OUT)]
+    pub json: bool,
+}
+
+/// `--nms`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum NmsArg {
+    /// Class by class.
+    Regular,
+    /// One class-agnostic pass.
+    Fast,
+    /// Each in turn.
+    Both,
+}
+
+impl NmsArg {
+    /// The modes in the order in which they are measured.
+    pub fn modes(self) -> &'static [NmsMode] {
+        match self {
+            Self::Regular => &[NmsMode::Regular],
+            Self::Fast => &[NmsMode::Fast],
+            Self::Both => &[NmsMode::Regular, NmsMode::Fast],
+        }
+    }
+}
+
+/// `--timed-region`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TimedRegion {
+    /// From the prepared tensor to the detections.
+    Inference,
+    /// From the encoded picture in memory to the detections.
+    EndToEnd,
+}
+
+impl TimedRegion {
+    /// What is inside, for people.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Inference => {
+                "queueing, inference, box decoding and NMS; pictures are decoded and resized before"
+            }
+            Self::EndToEnd => {
+                "picture decoding, resizing, queueing, inference, box decoding and NMS; files are read before"
+            }
+        }
+    }
+}
+
+/// `--pin`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PinArg {
+    /// Threads run where the system puts them.
+    None,
+    /// Each thread on its own core.
+    Core,
+}
+
+/// `on` or `off`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnOff {
+    /// Yes.
+    On,
+    /// No.
+    Off,
+}
+
+/// A span of time as people write it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span(pub crate::units::Latency);
+
+/// `--warmup`: how many inferences or how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WarmUpArg {
+    /// So many inferences.
+    Inferences(u32),
+    /// So long.
+    Duration(Span),
+}
+
+fn parse_span(text: &str) -> Result<Span, String> {
+    let split = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let scale = match unit {
+        "us" => 1e3,
+        "ms" => 1e6,
+        "s" => 1e9,
+        "m" | "min" => 60e9,
+        "h" => 3_600e9,
+        _ => return Err("give a number and a unit, such as 500ms, 30s or 2m".to_owned()),
+    };
+    let number: f64 = number
+        .parse()
+        .map_err(|_| "give a number and a unit, such as 500ms, 30s or 2m".to_owned())?;
+    let ns = number * scale;
+    if !(1.0..=366.0 * 86_400e9).contains(&ns) {
+        return Err("give a time above zero and up to a year".to_owned());
+    }
+    Ok(Span(crate::units::Latency::from_nanos(ns as u64)))
+}
+
+fn parse_warm_up(text: &str) -> Result<WarmUpArg, String> {
+    if let Ok(count) = text.parse() {
+        return Ok(WarmUpArg::Inferences(count));
+    }
+    parse_span(text)
+        .map(WarmUpArg::Duration)
+        .map_err(|_| "give a number of inferences or a time, such as 10 or 2s".to_owned())
+}
+
+fn parse_threshold(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(score) if !score.is_nan() => Ok(score),
+        _ => Err("a score threshold is a number, such as 0.3".to_owned()),
+    }
+}
+
+fn parse_iou(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(iou) if iou > 0.0 && iou <= 1.0 => Ok(iou),
+        _ => Err("an IoU threshold is above 0 and at most 1, such as 0.6".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_as_people_write_them() {
+        for (text, ns) in [
+            ("500ms", 500_000_000),
+            ("2s", 2_000_000_000),
+            ("1.5s", 1_500_000_000),
+            ("2m", 120_000_000_000),
+            ("10us", 10_000),
+        ] {
+            assert_eq!(parse_span(text).unwrap().0.as_nanos(), ns, "{text}");
+        }
+        for text in ["", "s", "10", "-1s", "0s", "1e9h", "ten s", "3 days"] {
+            assert!(parse_span(text).is_err(), "{text}");
+        }
+        assert_eq!(parse_warm_up("10"), Ok(WarmUpArg::Inferences(10)));
+        assert!(matches!(parse_warm_up("2s"), Ok(WarmUpArg::Duration(_))));
+        assert!(parse_warm_up("soon").is_err());
+    }
+
+    #[test]
+    fn thresholds_that_make_no_sense_are_refused() {
+        for text in ["nan", "NaN", "x", ""] {
+            assert!(parse_threshold(text).is_err(), "{text}");
+        }
+        for text in ["0", "-0.1", "1.01", "nan", "inf"] {
+            assert!(parse_iou(text).is_err(), "{text}");
+        }
+        assert_eq!(parse_iou("1"), Ok(1.0));
+        assert_eq!(parse_threshold("-1"), Ok(-1.0));
+    }
+}

@@ -1,0 +1,282 @@
+//! Latencies as a high-dynamic-range histogram: progress while a run goes on, and a log for other
+//! tools afterwards.
+//!
+//! A histogram rounds (three significant digits here), so no verdict and no reported percentile
+//! comes from it; those come from [`super::percentile`]. It is small and can be merged and plotted.
+
+use std::io;
+use std::time::SystemTime;
+
+use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, IntervalLogWriterError};
+use hdrhistogram::serialization::{V2DeflateSerializeError, V2DeflateSerializer};
+use hdrhistogram::Histogram;
+
+use crate::units::{Latency, Quantile};
+
+/// Values are kept to three significant digits, the habit of the tools that read such logs.
+const SIGNIFICANT_DIGITS: u8 = 3;
+
+/// The longest latency kept apart: one hour, in nanoseconds. Longer ones count as this.
+const LONGEST_NS: u64 = 3_600_000_000_000;
+
+/// A growing picture of a run's latencies, rounded to three significant digits.
+#[derive(Debug, Clone)]
+pub struct LatencyHistogram {
+    counts: Histogram<u64>,
+}
+
+impl Default for LatencyHistogram {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl LatencyHistogram {
+    /// An empty histogram; all memory it will ever need (264 KiB) is allocated here.
+    pub fn new() -> Self {
+        let counts = Histogram::new_with_bounds(1, LONGEST_NS, SIGNIFICANT_DIGITS)
+            .expect("constant bounds are valid");
+        Self { counts }
+    }
+
+    /// Counts one latency; one above an hour counts as an hour. Does not allocate.
+    pub fn record(&mut self, latency: Latency) {
+        self.counts.saturating_record(latency.as_nanos());
+    }
+
+    /// Adds all that `other` counted.
+    pub fn merge(&mut self, other: &Self) {
+        self.counts
+            .add(&other.counts)
+            .expect("all histograms here have the same bounds");
+    }
+
+    /// Forgets all latencies and keeps the memory.
+    pub fn clear(&mut self) {
+        self.counts.reset();
+    }
+
+    /// How many latencies were counted.
+    pub fn count(&self) -> u64 {
+        self.counts.len()
+    }
+
+    /// The latency at the quantile, within one part in a thousand; `None` when nothing was counted.
+    pub fn at(&self, quantile: Quantile) -> Option<Latency> {
+        (!self.counts.is_empty())
+            .then(|| Latency::from_nanos(self.counts.value_at_quantile(quantile.as_share())))
+    }
+
+    /// The longest latency, within one part in a thousand; `None` when nothing was counted.
+    pub fn max(&self) -> Option<Latency> {
+        (!self.counts.is_empty()).then(|| Latency::from_nanos(self.counts.max()))
+    }
+}
+
+/// One latency and when it was known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TimedLatency {
+    /// Completion, counted from the start of the run.
+    pub completed_after: Latency,
+    /// The latency itself.
+    pub latency: Latency,
+}
+
+/// Why an interval log could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum IntervalLogError {
+    /// The output refused a line.
+    #[error("the latency histogram log could not be written; check the output folder's space")]
+    Io(#[from] io::Error),
+    /// A histogram could not be encoded.
+    #[error("a latency histogram could not be encoded")]
+    Encode(#[source] V2DeflateSerializeError),
+    /// Intervals need a length.
+    #[error("the interval of a latency histogram log must be longer than 0 ns")]
+    ZeroPeriod,
+}
+
+/// Writes `HdrHistogram`'s interval log (`.hlog`, version 1.3 readers): one compressed V2
+/// histogram of nanoseconds for each `period` of the run, empty ones included, so that a stall
+/// shows as a gap. Maxima in the text column are milliseconds. Returns the number of intervals.
+///
+/// `samples` are sorted in place by completion. `started` is the wall-clock start of the run.
+///
+/// *Source*: the interval log format of `HdrHistogram` (Java), as `HistogramLogReader` reads it.
+///
+/// # Errors
+/// When the output fails or `period` is zero.
+pub fn write_interval_log<W: io::Write>(
+    out: &mut W,
+    started: SystemTime,
+    period: Latency,
+    samples: &mut [TimedLatency],
+) -> Result<usize, IntervalLogError> {
+    if period == Latency::ZERO {
+        return Err(IntervalLogError::ZeroPeriod);
+    }
+    samples.sort_unstable();
+    let mut serializer = V2DeflateSerializer::new();
+    let mut log = IntervalLogWriterBuilder::new()
+        .add_comment("[Histogram log format version 1.3]")
+        .add_comment("[Latencies in nanoseconds; Interval_Max in milliseconds]")
+        .with_start_time(started)
+        .with_base_time(started)
+        .with_max_value_divisor(1e6)
+        .begin_log_with(out, &mut serializer)?;
+    let mut histogram = LatencyHistogram::new();
+    let mut rest: &[TimedLatency] = samples;
+    let mut start_ns = 0;
+    let mut intervals = 0;
+    while let Some(last) = rest.last() {
+        let end_ns = u64::saturating_add(start_ns, period.as_nanos());
+        let inside = rest.partition_point(|sample| sample.completed_after.as_nanos() < end_ns);
+        // At the very end of time the interval is closed, or it would never end.
+        let inside = if end_ns == u64::MAX {
+            rest.len()
+        } else {
+            inside
+        };
+        let (now, later) = rest.split_at(inside);
+        histogram.clear();
+        for sample in now {
+            histogram.record(sample.latency);
+        }
+        let length_ns = if later.is_empty() {
+            (last.completed_after.as_nanos() - start_ns).max(1)
+        } else {
+            period.as_nanos()
+        };
+        log.write_histogram(
+            &histogram.counts,
+            Latency::from_nanos(start_ns).to_std(),
+            Latency::from_nanos(length_ns).to_std(),
+            None,
+        )
+        .map_err(|error| match error {
+            IntervalLogWriterError::IoError(error) => IntervalLogError::Io(error),
+            IntervalLogWriterError::SerializeError(error) => IntervalLogError::Encode(error),
+        })?;
+        intervals += 1;
+        rest = later;
+        start_ns = end_ns;
+    }
+    Ok(intervals)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+    use hdrhistogram::serialization::Deserializer;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    fn sample(after_ms: u64, latency_us: u64) -> TimedLatency {
+        TimedLatency {
+            completed_after: Latency::from_millis(after_ms),
+            latency: Latency::from_micros(latency_us),
+        }
+    }
+
+    /// Standard base64, decoded the slow and obvious way.
+    fn base64(text: &str) -> Vec<u8> {
+        let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let (mut bits, mut held, mut bytes) = (0u32, 0, Vec::new());
+        for symbol in text.bytes().filter(|&symbol| symbol != b'=') {
+            let value = alphabet.iter().position(|&known| known == symbol).unwrap();
+            bits = bits << 6 | value as u32;
+            held += 6;
+            if held >= 8 {
+                held -= 8;
+                bytes.push((bits >> held) as u8);
+            }
+        }
+        bytes
+    }
+
+    #[test]
+    fn the_log_reads_back_interval_by_interval() {
+        let mut samples = [
+            sample(2500, 700),
+            sample(100, 5000),
+            sample(900, 6000),
+            sample(2999, 800),
+            sample(3000, 900),
+        ];
+        let mut text = Vec::new();
+        let started = UNIX_EPOCH + Duration::from_millis(1_700_000_000_250);
+        let period = Latency::from_millis(1000);
+        assert_eq!(
+            write_interval_log(&mut text, started, period, &mut samples).unwrap(),
+            4
+        );
+
+        let mut seen = Vec::new();
+        let mut headers = 0;
+        for entry in IntervalLogIterator::new(&text) {
+            match entry.unwrap() {
+                LogEntry::StartTime(time) | LogEntry::BaseTime(time) => {
+                    assert_eq!(time.as_millis(), 1_700_000_000_250);
+                    headers += 1;
+                }
+                LogEntry::Interval(interval) => {
+                    let bytes = base64(interval.encoded_histogram());
+                    let histogram: Histogram<u64> =
+                        Deserializer::new().deserialize(&mut &bytes[..]).unwrap();
+                    seen.push((
+                        interval.start_timestamp().as_millis(),
+                        interval.duration().as_millis(),
+                        histogram.len(),
+                        (interval.max() * 1000.0).round() as u64,
+                        histogram.max() / 1000,
+                    ));
+                }
+            }
+        }
+        assert_eq!(headers, 2);
+        assert_eq!(
+            seen,
+            [
+                // Both maxima are the upper end of 6000 us's bin, 6000.639 us: one rounded, one cut.
+                (0, 1000, 2, 6001, 6000),
+                (1000, 1000, 0, 0, 0),
+                (2000, 1000, 2, 800, 800),
+                (3000, 0, 1, 900, 900),
+            ],
+            "start ms, length ms, count, maximum us in the text, maximum us in the histogram"
+        );
+    }
+
+    #[test]
+    fn an_empty_run_writes_only_the_header_and_a_zero_period_is_refused() {
+        let mut text = Vec::new();
+        let period = Latency::from_millis(1);
+        let count = write_interval_log(&mut text, UNIX_EPOCH, period, &mut []).unwrap();
+        assert_eq!(count, 0);
+        assert!(String::from_utf8(text)
+            .unwrap()
+            .starts_with("#[Histogram log format"));
+        let error = write_interval_log(&mut Vec::new(), UNIX_EPOCH, Latency::ZERO, &mut []);
+        assert!(matches!(error, Err(IntervalLogError::ZeroPeriod)));
+    }
+
+    #[test]
+    fn a_histogram_is_within_a_thousandth_and_merges() {
+        let (mut even, mut odd) = (LatencyHistogram::new(), LatencyHistogram::default());
+        for micros in 1..=10_000 {
+            let half = if micros % 2 == 0 { &mut even } else { &mut odd };
+            half.record(Latency::from_micros(micros));
+        }
+        even.merge(&odd);
+        assert_eq!(even.count(), 10_000);
+        let p99 = even.at(Quantile::P99).unwrap().as_nanos() as f64;
+        assert!((p99 / 9_900_000.0 - 1.0).abs() < 1e-3, "{p99}");
+        even.record(Latency::from_nanos(u64::MAX));
+        assert!(even.max().unwrap().as_secs_f64() >= 3600.0);
+        even.clear();
+        assert_eq!(
+            (even.count(), even.at(Quantile::P50), even.max()),
+            (0, None, None)
+        );
+    }
+}

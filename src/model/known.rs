@@ -1,0 +1,80 @@
+//! The model files that the program carries in itself.
+
+use std::path::Path;
+
+use super::description::ModelDescription;
+
+/// The model that runs when none is named: what [`super::tfjs`] makes of the published
+/// TensorFlow.js model.
+pub const DEFAULT: &str = "ssdlite-mobilenet-v2";
+
+/// Path in the repository and text of each.
+const FILES: &[(&str, &str)] = &[
+    (
+        "configs/models/ssdlite-mobilenet-v2.toml",
+        include_str!("../../configs/models/ssdlite-mobilenet-v2.toml"),
+    ),
+    (
+        "configs/models/ssdlite-mobilenet-v2-int8.toml",
+        include_str!("../../configs/models/ssdlite-mobilenet-v2-int8.toml"),
+    ),
+    (
+        "configs/models/ssd-mobilenet-v1.toml",
+        include_str!("../../configs/models/ssd-mobilenet-v1.toml"),
+    ),
+    (
+        "configs/models/ssd-mobilenet-v1-int8.toml",
+        include_str!("../../configs/models/ssd-mobilenet-v1-int8.toml"),
+    ),
+    (
+        "configs/models/ssd-mobilenet-v1-int8-tflite.toml",
+        include_str!("../../configs/models/ssd-mobilenet-v1-int8-tflite.toml"),
+    ),
+    (
+        "configs/models/ssd-mobilenet-v2-int8.toml",
+        include_str!("../../configs/models/ssd-mobilenet-v2-int8.toml"),
+    ),
+    (
+        "configs/models/ssd-mobilenet-v2-int8-tflite.toml",
+        include_str!("../../configs/models/ssd-mobilenet-v2-int8-tflite.toml"),
+    ),
+];
+
+/// The known models, the default first.
+///
+/// # Panics
+/// When a compiled-in model file is wrong; a test reads them all.
+pub fn descriptions() -> Vec<ModelDescription> {
+    let parse = |(path, text): &(&str, &str)| match ModelDescription::parse(text, Path::new(path)) {
+        Ok(description) => description,
+        Err(error) => panic!("a model file in the program is wrong: {error}"),
+    };
+    FILES.iter().map(parse).collect()
+}
+
+/// The known model called `name`.
+pub fn find(name: &str) -> Option<ModelDescription> {
+    descriptions().into_iter().find(|known| known.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_model_file_reads_and_is_called_as_its_file() {
+        let known = descriptions();
+        assert_eq!(known[0].name, DEFAULT);
+        for ((path, _), description) in FILES.iter().zip(&known) {
+            assert_eq!(*path, format!("configs/models/{}.toml", description.name));
+            let again = ModelDescription::parse(&description.to_toml(), Path::new(path)).unwrap();
+            assert_eq!(again, *description, "{path}");
+        }
+    }
+
+    #[test]
+    fn every_model_file_in_the_folder_is_in_the_program() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/models");
+        assert_eq!(std::fs::read_dir(folder).unwrap().count(), FILES.len());
+    }
+}

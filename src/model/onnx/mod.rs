@@ -1,0 +1,8 @@
+//! ONNX files: read, built and written without ONNX Runtime.
+
+pub mod builder;
+pub mod proto;
+pub mod signature;
+
+pub use builder::{Axis, GraphBuilder};
+pub use signature::{AxisLength, GraphFacts, GraphSignature, IntegerLayers, ReadError, TensorInfo};

@@ -1,0 +1,34 @@
+//! The tail of Intel's `launch_benchmark` logs, which scripts of that world read with grep and awk.
+
+use std::io::{self, Write};
+
+use super::document::RunEntry;
+
+/// Writes `Batch size = …`, `Throughput: … images/sec` and `Latency: … ms`.
+///
+/// Latency is the mean over the samples, except with a batch of one in a closed loop, where it is
+/// the same as the time of a batch, which is what Intel's scripts print.
+///
+/// # Errors
+/// The system's.
+pub fn write_tail(out: &mut dyn Write, entry: &RunEntry) -> io::Result<()> {
+    let batch_size = entry.layout.as_ref().map_or(1, |layout| layout.batch_size);
+    writeln!(out, "Batch size = {batch_size}")?;
+    if let Some(rate) = entry.samples_per_second {
+        writeln!(out, "Throughput: {rate:.3} images/sec")?;
+    }
+    if let Some(latency) = &entry.latency_ns {
+        writeln!(out, "Latency: {:.3} ms", latency.mean.as_millis_f64())?;
+    }
+    writeln!(out, "Ran inference with batch size {batch_size}")
+}
+
+/// `benchmark_<model>_inference_<precision>_<YYYYMMDD_HHMMSS>.log`.
+pub fn file_name(entry: &RunEntry, started: std::time::SystemTime) -> String {
+    format!(
+        "benchmark_{}_inference_{}_{}.log",
+        entry.model,
+        entry.precision,
+        super::folder::utc_underscored(started)
+    )
+}

@@ -1,0 +1,152 @@
+//! Raw latencies: a CSV line for each sample, and an HdrHistogram interval log.
+
+use std::io::{self, Write};
+use std::time::SystemTime;
+
+use crate::metrics::histogram::{write_interval_log, IntervalLogError, TimedLatency};
+use crate::plan::{LoadableSet, Plan};
+use crate::record::Record;
+use crate::scenario::Scenario;
+use crate::units::{Latency, SampleIndex};
+
+/// Each interval of the histogram log covers this much.
+const LOG_INTERVAL: Latency = Latency::from_millis(1_000);
+
+/// Goes through the samples of a record in the order of issue, with what the plan knows of them.
+///
+/// Which sample was asked for, and when a Server query was scheduled, follow from the seeds: they
+/// are generated again instead of having been kept.
+fn for_each_sample(
+    plan: &Plan,
+    set: &LoadableSet,
+    record: &Record,
+    mut visit: impl FnMut(Row) -> io::Result<()>,
+) -> io::Result<()> {
+    /// Samples of a long query that are generated at a time.
+    const PART: usize = 4_096;
+    let mut queries = plan.queries(set);
+    let mut latencies = record.latencies().enumerate();
+    let mut starts = record.query_starts();
+    let mut delays = record.issue_delays();
+    let mut stages = StageColumns::new(record);
+    let mut samples: Vec<SampleIndex> = Vec::new();
+    for query in 0..record.query_count() {
+        let Some(scheduled) = queries.begin_query() else {
+            break;
+        };
+        let scheduled = match plan.effective().scenario {
+            Scenario::Server => scheduled,
+            Scenario::Offline => Latency::ZERO,
+            Scenario::SingleStream | Scenario::MultiStream => starts.next().unwrap_or_default(),
+        };
+        let issue_delay = delays.next().unwrap_or_default();
+        loop {
+            samples.clear();
+            if queries.read_samples(PART, &mut samples) == 0 {
+                break;
+            }
+            for &index in &samples {
+                let Some((sample, latency)) = latencies.next() else {
+                    return Ok(());
+                };
+                visit(Row {
+                    sample: sample as u64,
+                    query,
+                    index,
+                    scheduled,
+                    issue_delay,
+                    latency,
+                    stages: stages.next(),
+                })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+struct Row {
+    sample: u64,
+    query: u64,
+    index: SampleIndex,
+    scheduled: Latency,
+    issue_delay: Latency,
+    latency: Option<Latency>,
+    stages: [Option<Latency>; 3],
+}
+
+struct StageColumns<'a> {
+    columns: [Box<dyn Iterator<Item = Latency> + 'a>; 3],
+}
+
+impl<'a> StageColumns<'a> {
+    fn new(record: &'a Record) -> Self {
+        Self {
+            columns: [
+                Box::new(record.preprocess()),
+                Box::new(record.inference()),
+                Box::new(record.postprocess()),
+            ],
+        }
+    }
+
+    fn next(&mut self) -> [Option<Latency>; 3] {
+        let [preprocess, inference, postprocess] = &mut self.columns;
+        [preprocess.next(), inference.next(), postprocess.next()]
+    }
+}
+
+/// Writes a line for each sample; a field that was not measured is empty.
+///
+/// # Errors
+/// The system's.
+pub fn write_csv(
+    out: &mut dyn Write,
+    plan: &Plan,
+    set: &LoadableSet,
+    record: &Record,
+) -> io::Result<()> {
+    writeln!(
+        out,
+        "sample_seq,query_seq,sample_idx,scheduled_ns,issue_delay_ns,latency_ns,preprocess_ns,inference_ns,postprocess_ns"
+    )?;
+    let field = |value: Option<Latency>| {
+        value.map_or_else(String::new, |value| value.as_nanos().to_string())
+    };
+    for_each_sample(plan, set, record, |row| {
+        let [preprocess, inference, postprocess] = row.stages.map(field);
+        writeln!(
+            out,
+            "{},{},{},{},{},{},{preprocess},{inference},{postprocess}",
+            row.sample,
+            row.query,
+            row.index.0,
+            row.scheduled.as_nanos(),
+            row.issue_delay.as_nanos(),
+            field(row.latency),
+        )
+    })
+}
+
+/// Writes the latencies as an HdrHistogram log with an interval a second.
+///
+/// # Errors
+/// As [`write_interval_log`].
+pub fn write_hlog(
+    out: &mut dyn Write,
+    plan: &Plan,
+    set: &LoadableSet,
+    record: &Record,
+    started: SystemTime,
+) -> Result<(), IntervalLogError> {
+    let mut samples = Vec::with_capacity(record.completed_count() as usize);
+    for_each_sample(plan, set, record, |row| {
+        samples.extend(row.latency.map(|latency| TimedLatency {
+            completed_after: row.scheduled + latency,
+            latency,
+        }));
+        Ok(())
+    })?;
+    let mut out = out;
+    write_interval_log(&mut out, started, LOG_INTERVAL, &mut samples)?;
+    Ok(())
+}

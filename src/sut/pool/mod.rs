@@ -1,0 +1,363 @@
+//! Pinned workers: one thread and one model each, post-processing included.
+//!
+//! A worker pins itself first and then creates its model, so that the model's memory is first
+//! touched on the worker's own node. Samples travel to the workers, and answers back, through
+//! bounded channels that are allocated before a run; on the way of a query nothing is allocated.
+//! The issuing thread never waits for a worker: what does not fit into the channel waits in a
+//! backlog of its own.
+//!
+//! ```text
+//! issue -> [backlog] -> work channel -> worker: gather, infer, detect -> reply channel -> poll, wait
+//!                    \-> data threads: decode, resize -/        (only in the end-to-end region)
+//! ```
+
+mod batch;
+mod data;
+mod worker;
+
+pub use data::Recipe;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crossbeam::channel::{bounded, Receiver, RecvTimeoutError, Sender, TrySendError};
+
+use super::{SutError, SystemUnderTest};
+use crate::clock::{Clock, Monotonic};
+use crate::library::LoadedSamples;
+use crate::postprocess::{Detection, Detector};
+use crate::record::Completion;
+use crate::runtime::Model;
+use crate::units::{Latency, QuerySample, SampleIndex, Timestamp};
+
+/// Samples on their way to the workers; more wait in the backlog.
+const WORK_ROOM: usize = 16_384;
+
+/// Answers on their way back; a worker waits when the issuing thread has not looked for so many.
+const REPLY_ROOM: usize = 16_384;
+
+/// Makes the model of one worker, on that worker's thread; the error is for people.
+pub type ModelFactory = Arc<dyn Fn(usize) -> Result<Box<dyn Model>, String> + Send + Sync>;
+
+/// Makes one worker's detectors. In an accuracy run each of them answers; a performance run has one.
+pub type DetectorFactory = Arc<dyn Fn() -> Vec<Box<dyn Detector>> + Send + Sync>;
+
+/// Where a worker finds the tensors of its samples.
+#[derive(Clone)]
+pub enum Inputs {
+    /// Decoded and resized before the run.
+    Prepared(Arc<LoadedSamples>),
+    /// Decoded and resized inside the timed region by data threads.
+    Encoded(data::Recipe),
+}
+
+/// When a worker has warmed up: at the first of the two that is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WarmUp {
+    /// So many inferences.
+    pub inferences: Option<u32>,
+    /// So much time.
+    pub duration: Option<Latency>,
+}
+
+/// What one worker's warm-up showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WarmUpReport {
+    /// Which worker.
+    pub instance: usize,
+    /// Its thread's id, for the placement report.
+    pub thread_id: i32,
+    /// Inferences made.
+    pub inferences: u32,
+    /// Time of the fastest inference with its post-processing, per batch.
+    pub fastest: Option<Latency>,
+}
+
+/// One sample's detections, in an accuracy run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// Which sample.
+    pub sample: SampleIndex,
+    /// Which of the detectors.
+    pub detector: usize,
+    /// What it found, best first.
+    pub detections: Vec<Detection>,
+}
+
+/// What the workers do in one run.
+#[derive(Clone)]
+pub struct Assignment {
+    /// Where the tensors come from.
+    pub inputs: Inputs,
+    /// Post-processing.
+    pub detectors: DetectorFactory,
+    /// Samples in one inference, at most.
+    pub batch_size: usize,
+    /// How long a batch that is not full waits for more samples.
+    pub batch_timeout: Latency,
+    /// Warm-up before the run.
+    pub warm_up: WarmUp,
+    /// A picture to warm up with.
+    pub warm_up_sample: SampleIndex,
+    /// Where answers go in an accuracy run; a performance run drops them.
+    pub answers: Option<Sender<Answer>>,
+}
+
+/// Where one worker lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seat {
+    /// CPUs that the worker thread may run on; `None` leaves it free.
+    pub worker_cpus: Option<Vec<usize>>,
+}
+
+enum Reply {
+    Ready(WarmUpReport),
+    Done(Completion),
+    Failed(SutError),
+}
+
+/// A sample on its way to a worker.
+struct Work {
+    sample: QuerySample,
+    /// Its tensor, when a data thread has made it.
+    made: Option<data::Made>,
+}
+
+struct Job {
+    assignment: Assignment,
+    work: Receiver<Work>,
+    replies: Sender<Reply>,
+}
+
+/// The workers, alive between runs.
+pub struct Pool {
+    name: String,
+    clock: Monotonic,
+    jobs: Vec<Sender<Job>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Pool {
+    /// Starts one worker a seat and waits until each has its model.
+    ///
+    /// # Errors
+    /// When a worker cannot be pinned or its model cannot be made.
+    pub fn start(
+        name: String,
+        seats: &[Seat],
+        make_model: &ModelFactory,
+        clock: Monotonic,
+    ) -> Result<Self, SutError> {
+        let (born, births) = bounded(seats.len());
+        let mut pool = Self {
+            name,
+            clock,
+            jobs: Vec::new(),
+            threads: Vec::new(),
+        };
+        for (instance, seat) in seats.iter().enumerate() {
+            let (job, jobs) = bounded(1);
+            let start = worker::Start {
+                instance,
+                seat: seat.clone(),
+                make_model: Arc::clone(make_model),
+                clock,
+                jobs,
+                born: born.clone(),
+            };
+            let thread = std::thread::Builder::new()
+                .name(format!("detbench-w{instance}"))
+                .spawn(move || start.live())
+                .map_err(|error| SutError::Start {
+                    instance,
+                    reason: error.to_string(),
+                })?;
+            pool.jobs.push(job);
+            pool.threads.push(thread);
+        }
+        drop(born);
+        for _ in seats {
+            births.recv().map_err(|_| SutError::WorkerLost)??;
+        }
+        Ok(pool)
+    }
+
+    /// How many workers there are.
+    pub fn instance_count(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Gives every worker its assignment and waits until all have warmed up.
+    ///
+    /// # Errors
+    /// When a worker fails while it warms up.
+    pub fn begin(&mut self, assignment: &Assignment) -> Result<PoolRun<'_>, SutError> {
+        let (work, waiting) = bounded(WORK_ROOM);
+        let (reply, replies) = bounded(REPLY_ROOM);
+        for job in &self.jobs {
+            let job_of_worker = Job {
+                assignment: assignment.clone(),
+                work: waiting.clone(),
+                replies: reply.clone(),
+            };
+            job.send(job_of_worker).map_err(|_| SutError::WorkerLost)?;
+        }
+        let (entry, kitchen) = match &assignment.inputs {
+            Inputs::Prepared(_) => (Entry::Direct(work), None),
+            Inputs::Encoded(recipe) => {
+                let buffers = 2 * self.jobs.len() * assignment.batch_size + recipe.threads;
+                let (kitchen, orders) =
+                    data::Kitchen::open(recipe, buffers, self.clock, &work, &reply);
+                (Entry::ViaData(orders), Some(kitchen))
+            }
+        };
+        let mut run = PoolRun {
+            pool: self,
+            entry: Some(entry),
+            kitchen,
+            waiting,
+            backlog: VecDeque::new(),
+            replies,
+            warm_ups: Vec::new(),
+        };
+        run.await_warm_up()?;
+        Ok(run)
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.jobs.clear();
+        for thread in self.threads.drain(..) {
+            // A worker that panicked has been reported as lost already.
+            let _ = thread.join();
+        }
+    }
+}
+
+enum Entry {
+    Direct(Sender<Work>),
+    ViaData(Sender<QuerySample>),
+}
+
+impl Entry {
+    /// Whether the sample found room.
+    fn try_send(&self, sample: QuerySample) -> Result<bool, SutError> {
+        let sent = match self {
+            Self::Direct(work) => work
+                .try_send(Work { sample, made: None })
+                .map_err(|error| matches!(error, TrySendError::Full(_))),
+            Self::ViaData(orders) => orders
+                .try_send(sample)
+                .map_err(|error| matches!(error, TrySendError::Full(_))),
+        };
+        match sent {
+            Ok(()) => Ok(true),
+            Err(true) => Ok(false),
+            Err(false) => Err(SutError::WorkerLost),
+        }
+    }
+}
+
+/// The pool in the course of one run; dropping it sends the workers back to wait for the next.
+pub struct PoolRun<'pool> {
+    pool: &'pool mut Pool,
+    entry: Option<Entry>,
+    kitchen: Option<data::Kitchen>,
+    waiting: Receiver<Work>,
+    backlog: VecDeque<QuerySample>,
+    replies: Receiver<Reply>,
+    warm_ups: Vec<WarmUpReport>,
+}
+
+impl PoolRun<'_> {
+    /// What each worker's warm-up showed, by instance.
+    pub fn warm_ups(&self) -> &[WarmUpReport] {
+        &self.warm_ups
+    }
+
+    fn await_warm_up(&mut self) -> Result<(), SutError> {
+        while self.warm_ups.len() < self.pool.jobs.len() {
+            match self.replies.recv().map_err(|_| SutError::WorkerLost)? {
+                Reply::Ready(report) => self.warm_ups.push(report),
+                Reply::Failed(error) => return Err(error),
+                Reply::Done(_) => unreachable!("no sample was issued yet"),
+            }
+        }
+        self.warm_ups.sort_by_key(|report| report.instance);
+        Ok(())
+    }
+
+    fn feed(&mut self) -> Result<(), SutError> {
+        let entry = self.entry.as_ref().expect("open until dropped");
+        while let Some(&sample) = self.backlog.front() {
+            if !entry.try_send(sample)? {
+                break;
+            }
+            self.backlog.pop_front();
+        }
+        Ok(())
+    }
+
+    fn take(reply: Reply, inbox: &mut Vec<Completion>) -> Result<(), SutError> {
+        match reply {
+            Reply::Done(completion) => {
+                inbox.push(completion);
+                Ok(())
+            }
+            Reply::Failed(error) => Err(error),
+            Reply::Ready(_) => Ok(()),
+        }
+    }
+}
+
+impl SystemUnderTest for PoolRun<'_> {
+    fn name(&self) -> &str {
+        &self.pool.name
+    }
+
+    fn issue(&mut self, samples: &[QuerySample], _inbox: &mut Vec<Completion>) {
+        let entry = self.entry.as_ref().expect("open until dropped");
+        for &sample in samples {
+            // A lost worker shows at the next poll, which can return the error.
+            if !self.backlog.is_empty() || !entry.try_send(sample).unwrap_or(false) {
+                self.backlog.push_back(sample);
+            }
+        }
+    }
+
+    fn poll(&mut self, inbox: &mut Vec<Completion>) -> Result<(), SutError> {
+        self.feed()?;
+        while let Ok(reply) = self.replies.try_recv() {
+            Self::take(reply, inbox)?;
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, deadline: Timestamp, inbox: &mut Vec<Completion>) -> Result<(), SutError> {
+        self.feed()?;
+        let left = deadline.saturating_since(self.pool.clock.now());
+        match self.replies.recv_timeout(left.to_std()) {
+            Ok(reply) => Self::take(reply, inbox)?,
+            Err(RecvTimeoutError::Timeout) => return Ok(()),
+            Err(RecvTimeoutError::Disconnected) => return Err(SutError::WorkerLost),
+        }
+        self.poll(inbox)
+    }
+}
+
+impl Drop for PoolRun<'_> {
+    fn drop(&mut self) {
+        // Closing the entry ends the run. After an interrupt there may be work that nobody wants
+        // any more, and a worker may wait for room to answer: both channels are emptied.
+        self.entry = None;
+        while self.waiting.try_recv().is_ok() {}
+        self.kitchen = None;
+        while self.waiting.try_recv().is_ok() {}
+        while self.replies.recv().is_ok() {}
+    }
+}
+
+#[cfg(test)]
+mod tests;
