@@ -491,7 +491,7 @@ fn compare_folder(folder: &str, compat: CompatProfile) -> usize {
 
 #[test]
 fn golden_plans_equal_loadgen_6() {
-    assert_eq!(compare_folder("vectors", CompatProfile::V6), 194);
+    assert_eq!(compare_folder("vectors", CompatProfile::V6), 232);
 }
 
 #[test]

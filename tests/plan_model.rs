@@ -537,6 +537,11 @@ fn what_would_never_end_is_refused() {
             "4294967296",
             Scenario::MultiStream,
         ),
+        (
+            "multi_stream_samples_per_query",
+            "1000000000",
+            Scenario::MultiStream,
+        ),
     ] {
         let error = plan(key, value, scenario).unwrap_err();
         assert!(

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::PlanError;
 use crate::scenario::{Scenario, TestMode};
 use crate::settings::rounds::Seeds;
-use crate::settings::test_settings::TestSettings;
+use crate::settings::test_settings::{TestSettings, COUNT_MAX};
 use crate::units::{Latency, Quantile, Rate};
 
 /// Offline prepares this much more than its expected rate and duration need.
@@ -194,6 +194,15 @@ fn check_request(
         if u32::try_from(padded).is_err() {
             return Err(PlanError::TooManySamples {
                 count: padded as f64,
+            });
+        }
+        // Checked before the padding takes memory.
+        let count = settings
+            .min_query_count
+            .saturating_mul(settings.multi_stream_samples_per_query);
+        if count > COUNT_MAX {
+            return Err(PlanError::TooManySamples {
+                count: count as f64,
             });
         }
     }
