@@ -1,6 +1,6 @@
 //! Models: what one is, where its file is, and how foreign ones become ONNX.
 //!
-//! A model is an ONNX file and a [`ModelDescription`]; [`resolve`] finds both from what the user
+//! A model is an ONNX file and a [`ModelDescription`]; [`resolve()`] finds both from what the user
 //! says. Nothing here runs a model.
 
 pub mod anchors;
