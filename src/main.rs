@@ -1,3 +1,9 @@
 //! The binary: arguments in, exit code out.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // First of all, while there is one thread: it works through an environment variable.
+    detbench::runtime::disable_telemetry();
+    ExitCode::from(detbench::cli::main())
+}

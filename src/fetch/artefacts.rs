@@ -326,18 +326,6 @@ pub const DEFAULT_PICTURES: Artefact = Artefact {
             size_bytes: 644_701,
             sha256: "db18e9c4157617403c3537a6ba355dfeafe9a7eabb6b9b94cb33f6525dd49179",
         },
-        PinnedFile {
-            member: "skimage/data/motorcycle_right.png",
-            name: "motorcycle_right.png",
-            size_bytes: 640_373,
-            sha256: "5fc913ae870e42a4b662314bc904d1786bcad8e2f0b9b67dba5a229406357797",
-        },
-        PinnedFile {
-            member: "skimage/data/rocket.jpg",
-            name: "rocket.jpg",
-            size_bytes: 112_525,
-            sha256: "c2dd0de7c538df8d111e479619b129464d0269d0ae5fd18ca91d33a7fdfea95c",
-        },
     ],
 };
 

@@ -318,7 +318,9 @@ fn write_raw(
     started: SystemTime,
 ) -> Result<(), Failure> {
     folder
-        .write("latencies.csv", |out| raw::write_csv(out, plan, set, record))
+        .write("latencies.csv", |out| {
+            raw::write_csv(out, plan, set, record)
+        })
         .or_environment()?;
     folder
         .write("latencies.hlog", |out| {

@@ -1,6 +1,236 @@
-//! `detbench run`.
+//! `detbench run`: performance, then accuracy, then one report.
+
 pub mod args;
 mod asks;
+mod measure;
 mod pictures;
+mod record_of_run;
+mod score;
 mod seating;
 mod subject;
+mod watch;
+
+use std::time::SystemTime;
+
+use self::args::{RunArgs, WarmUpArg};
+use self::asks::Asked;
+use self::measure::Bench;
+use self::pictures::Pictures;
+use self::record_of_run::RunRecord;
+use self::score::{score_all, Found};
+use self::seating::Seating;
+use self::subject::{load_runtime, Subject};
+use super::failure::{Blame, Failure, Outcome};
+use super::interrupt::is_interrupted;
+use super::setup::progress_for;
+use crate::clock::Monotonic;
+use crate::postprocess::NmsMode;
+use crate::report::document::{Document, RunEntry, SCHEMA_VERSION};
+use crate::report::folder::RunFolder;
+use crate::report::table;
+use crate::scenario::Scenario;
+use crate::sut::pool::WarmUp;
+use crate::units::Latency;
+
+/// The default warm-up: so many inferences or so long, whichever comes first.
+const WARM_UP: WarmUp = WarmUp {
+    inferences: Some(10),
+    duration: Some(Latency::from_millis(2_000)),
+};
+
+/// Runs the verb.
+///
+/// # Errors
+/// [`Failure`] for wrong input or a machine that lacks something; what was measured until then is
+/// in the run folder.
+pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
+    // Everything that can be wrong with the flags shows before anything is fetched or measured.
+    let asked = Asked::read(args)?;
+    let seating = Seating::read(args)?;
+    for ask in &asked.asks {
+        seating.place(ask.scenario)?;
+    }
+    if args.accuracy_only && args.images.is_some() && args.annotations.is_none() {
+        return Err(Failure::usage(
+            "--accuracy-only needs ground truth: pass --annotations FILE with --images",
+        ));
+    }
+    let progress = progress_for(args.json);
+    let subject = Subject::prepare(args, progress.as_ref())?;
+    let runtime = load_runtime(args, progress.as_ref())?;
+    let preprocessing = &subject.description.input.preprocessing;
+    let pictures = Pictures::open(args, preprocessing, progress.as_ref())?;
+    drop(progress);
+
+    let name = format!("{}-{}", subject.description.name, folder_word(args, &asked));
+    let folder = RunFolder::create(&args.output_dir, &name, SystemTime::now()).or_environment()?;
+    let mut record = RunRecord::new(args, &asked, &subject, &runtime, &seating, &pictures);
+    record.write(&folder)?;
+    if !args.json {
+        print!("{}", record.heading());
+    }
+    let clock = Monotonic::new();
+    clock.lower_timer_slack();
+    let warm_up = warm_up(args);
+    let bench = Bench::new(&subject, &runtime, &seating, pictures, clock, warm_up);
+    let finished = Run {
+        args,
+        asked: &asked,
+        folder: &folder,
+        record: &mut record,
+        bench,
+    }
+    .all();
+    match finished {
+        Ok(()) if !is_interrupted() => record.complete(),
+        Ok(()) => {}
+        Err(failure) => {
+            record.fail(&failure);
+            record.write(&folder)?;
+            return Err(failure);
+        }
+    }
+    record.write(&folder)?;
+    report(args, &record, &folder)?;
+    Ok(outcome(&record))
+}
+
+fn folder_word(args: &RunArgs, asked: &Asked) -> String {
+    if args.accuracy_only {
+        "accuracy".to_owned()
+    } else {
+        asked.name.clone()
+    }
+}
+
+fn warm_up(args: &RunArgs) -> WarmUp {
+    match args.warmup {
+        None => WARM_UP,
+        Some(WarmUpArg::Inferences(count)) => WarmUp {
+            inferences: Some(count),
+            duration: None,
+        },
+        Some(WarmUpArg::Duration(span)) => WarmUp {
+            inferences: None,
+            duration: Some(span.0),
+        },
+    }
+}
+
+/// The measuring part of a run, with everything prepared.
+struct Run<'a, 'b> {
+    args: &'a RunArgs,
+    asked: &'a Asked,
+    folder: &'a RunFolder,
+    record: &'a mut RunRecord,
+    bench: Bench<'b>,
+}
+
+impl Run<'_, '_> {
+    fn all(mut self) -> Result<(), Failure> {
+        if !self.args.accuracy_only {
+            self.performance()?;
+        }
+        let has_truth = self.bench.pictures.ground_truth.is_some();
+        if !self.args.benchmark_only && has_truth && !is_interrupted() {
+            self.accuracy()?;
+        }
+        Ok(())
+    }
+
+    fn performance(&mut self) -> Result<(), Failure> {
+        let modes = self.args.nms.modes();
+        let count = self.asked.asks.len() * modes.len();
+        let mut offline: Vec<(NmsMode, f64)> = Vec::new();
+        let mut number = 0;
+        for (position, ask) in self.asked.asks.iter().enumerate() {
+            for &mode in modes {
+                if is_interrupted() {
+                    return Ok(());
+                }
+                number += 1;
+                let title = format!("[{number}/{count}] {} {}", ask.scenario, mode.name());
+                let name = measurement_name(self.asked, position, mode);
+                let folder = match count {
+                    1 => self.folder.clone(),
+                    _ => self.folder.sub(&name).or_environment()?,
+                };
+                let rate = offline
+                    .iter()
+                    .find(|(held, _)| *held == mode)
+                    .map(|(_, rate)| *rate);
+                let mut measured = self.bench.measure(ask, mode, rate, &title, &folder)?;
+                measured.entry.folder = Some(if count == 1 { ".".to_owned() } else { name });
+                if ask.scenario == Scenario::Offline {
+                    offline.retain(|(held, _)| *held != mode);
+                    offline.extend(measured.summary.samples_per_second.map(|rate| (mode, rate)));
+                }
+                self.record.add(measured);
+                self.record.write(self.folder)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn accuracy(&mut self) -> Result<(), Failure> {
+        let modes = self.args.nms.modes();
+        let Some(found) = score_all(&mut self.bench, modes, "accuracy", self.folder)? else {
+            return Ok(());
+        };
+        if self.args.accuracy_only {
+            for one in &found {
+                self.record.add_accuracy_only(one.mode);
+            }
+        }
+        for Found {
+            mode,
+            entry,
+            scores,
+        } in found
+        {
+            self.record.score(mode, &entry, &scores);
+        }
+        Ok(())
+    }
+}
+
+/// `Server-fast`; a scenario that is asked for twice gets its position.
+fn measurement_name(asked: &Asked, position: usize, mode: NmsMode) -> String {
+    let scenario = asked.asks[position].scenario;
+    let same = asked
+        .asks
+        .iter()
+        .filter(|ask| ask.scenario == scenario)
+        .count();
+    if same > 1 {
+        format!("{}-{}-{}", position + 1, scenario, mode.name())
+    } else {
+        format!("{}-{}", scenario, mode.name())
+    }
+}
+
+fn report(args: &RunArgs, record: &RunRecord, folder: &RunFolder) -> Result<(), Failure> {
+    if args.json {
+        let document = Document {
+            schema_version: SCHEMA_VERSION,
+            complete: record.is_complete(),
+            runs: record.entries().to_vec(),
+        };
+        println!("{}", serde_json::to_string(&document).or_environment()?);
+    } else {
+        println!("{}", table::runs(record.entries()));
+        print!("{}", record.closing(folder));
+    }
+    Ok(())
+}
+
+fn outcome(record: &RunRecord) -> Outcome {
+    let invalid = |entry: &RunEntry| entry.valid == Some(false);
+    if !record.is_complete() {
+        Outcome::Interrupted
+    } else if record.entries().iter().any(invalid) {
+        Outcome::CriterionFailed
+    } else {
+        Outcome::Done
+    }
+}

@@ -46,7 +46,11 @@ pub fn score_all(
     )?;
     bench.pool(&placement, 1)?;
     let (sender, receiver) = unbounded();
-    let mut watch = Watch::new(title, plan.effective(), bench.pictures.image_ids().len() as u64);
+    let mut watch = Watch::new(
+        title,
+        plan.effective(),
+        bench.pictures.image_ids().len() as u64,
+    );
     let mut first_sample = SampleId(0);
     for set in plan.sets() {
         let inputs = bench.load(set)?;
@@ -113,7 +117,12 @@ fn sort_out(
         let size = (picture.width, picture.height);
         let named = answer.detections.iter().filter_map(|detection| {
             let category = category(detection.class)?;
-            Some(CocoDetection::from_detection(detection, picture.image_id, category, size))
+            Some(CocoDetection::from_detection(
+                detection,
+                picture.image_id,
+                category,
+                size,
+            ))
         });
         by_mode[answer.detector][answer.sample.as_usize()] = named.collect();
     }

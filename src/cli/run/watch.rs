@@ -55,7 +55,11 @@ impl Watch {
         let start = *self.start.get_or_insert(progress.record.start());
         let elapsed = progress.now.saturating_since(start);
         let record = progress.record;
-        for latency in progress.recent.iter().filter_map(|done| record.latency_of(done.id)) {
+        for latency in progress
+            .recent
+            .iter()
+            .filter_map(|done| record.latency_of(done.id))
+        {
             self.latencies.record(latency);
         }
         let completed = record.completed_count();
@@ -92,8 +96,9 @@ pub fn loading_bar(count: usize) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("decoding and resizing [{bar:24}] {pos}/{len} pictures")
-        .expect("the template is a constant")
-        .progress_chars("=> ");
+    let style =
+        ProgressStyle::with_template("decoding and resizing [{bar:24}] {pos}/{len} pictures")
+            .expect("the template is a constant")
+            .progress_chars("=> ");
     ProgressBar::new(count as u64).with_style(style)
 }
