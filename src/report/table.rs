@@ -9,7 +9,7 @@ use crate::units::Latency;
 pub fn runs(entries: &[RunEntry]) -> String {
     let mut table = Table::new();
     table
-        .load_style(presets::UTF8_HORIZONTAL_ONLY)
+        .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Disabled)
         .set_header([
             "Scenario",

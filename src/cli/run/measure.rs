@@ -11,7 +11,7 @@ use super::watch::{loading_bar, Watch};
 use crate::cli::failure::{Blame, Failure};
 use crate::cli::interrupt::INTERRUPTED;
 use crate::clock::Monotonic;
-use crate::drive::{run_set, Control, Ending, Stand, Tells, NO_PROGRESS_LIMIT};
+use crate::drive::{run_set, Control, Stand, Tells, NO_PROGRESS_LIMIT};
 use crate::metrics::histogram::IntervalLogError;
 use crate::placement::contention::{Contention, ContentionSnapshot};
 use crate::placement::plan::Placement;
@@ -63,8 +63,6 @@ pub struct Measured {
     pub summary: Summary,
     /// What `run.json` keeps besides.
     pub conditions: Conditions,
-    /// Whether it was interrupted.
-    pub interrupted: bool,
 }
 
 /// The conditions of a run.
@@ -246,7 +244,6 @@ impl<'a> Bench<'a> {
             })
             .or_environment()?;
         Ok(Measured {
-            interrupted: ending == Ending::Interrupted,
             conditions: Conditions {
                 started_at: crate::report::folder::utc_iso(started),
                 settings: plan.effective().clone(),

@@ -282,7 +282,7 @@ fn heading(
     let _ = writeln!(
         text,
         "machine   {}, {} CPUs, VNNI {}; ONNX Runtime {}",
-        host.cpu.model,
+        host.cpu.model_name,
         host.cpus,
         match host.cpu.vnni {
             Fact::Known(true) => "yes",
