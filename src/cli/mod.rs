@@ -1,1 +1,3 @@
 //! (see the crate documentation)
+
+pub mod score;
