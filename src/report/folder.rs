@@ -102,9 +102,9 @@ impl RunFolder {
     ) -> Result<(), FolderError> {
         let path = self.path.join(name);
         let attempt = || {
-            let mut file = io::BufWriter::new(NamedTempFile::new_in(&self.path)?);
-            fill(&mut file)?;
-            let whole = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+            let mut out = io::BufWriter::new(NamedTempFile::new_in(&self.path)?);
+            fill(&mut out)?;
+            let whole = out.into_inner().map_err(io::IntoInnerError::into_error)?;
             readable_by_all(whole.as_file())?;
             whole.persist(&path).map_err(|error| error.error)?;
             Ok(())
