@@ -8,10 +8,12 @@ use std::collections::HashMap;
 
 use hotcoco::{Annotation, COCOeval, Category, Dataset, Image, IouType, COCO};
 
+use serde::Serialize;
+
 use super::{AccuracyError, CocoDetection, GroundTruth};
 
 /// The numbers of one evaluation; -1 where there is nothing to measure.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CocoScores {
     /// pycocotools' `stats`: AP, AP50, AP75, AP small, medium, large, AR with 1, 10, 100 detections, AR small, medium,
     /// large.
@@ -21,7 +23,7 @@ pub struct CocoScores {
 }
 
 /// The precision of one category, over all areas and with 100 detections a picture.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CategoryScore {
     /// The category's id.
     pub id: i64,

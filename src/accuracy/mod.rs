@@ -5,6 +5,7 @@
 
 mod coco;
 mod ground_truth;
+mod image_ids;
 mod results;
 mod text;
 
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 
 pub use coco::{score, CategoryScore, CocoScores};
 pub use ground_truth::GroundTruth;
+pub use image_ids::read_image_ids;
 pub use results::{read_results, write_results, CocoDetection};
 pub use text::twelve_lines;
 
@@ -43,6 +45,16 @@ pub enum AccuracyError {
         expected: &'static str,
         /// The reason, with line and column.
         source: serde_json::Error,
+    },
+    /// A line of a list of images is not an id.
+    #[error("{}: line {line} holds `{found}`, which is not an image id", path.display())]
+    ImageId {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What it holds.
+        found: String,
     },
     /// Two images of the ground truth share an id.
     #[error("image id {id} stands twice in the ground truth's `images`; ids must differ")]

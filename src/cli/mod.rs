@@ -5,6 +5,7 @@ pub mod import;
 pub mod interrupt;
 pub mod plan;
 pub mod run;
+pub mod score;
 pub mod setup;
 
 use std::io::{self, BufWriter};
@@ -29,6 +30,8 @@ enum Verb {
     Setup(setup::SetupArgs),
     /// Print what a run would issue, touching no model
     Plan(plan::PlanArgs),
+    /// Score detections against COCO ground truth
+    Score(score::ScoreArguments),
     /// Convert a TensorFlow.js detector to ONNX
     Import(import::ImportArgs),
 }
@@ -51,6 +54,7 @@ pub fn main() -> u8 {
         }
         Verb::Setup(args) => return setup::run(args),
         Verb::Plan(args) => print_plan(args),
+        Verb::Score(args) => print_scores(args),
         Verb::Import(args) => print_import(args),
     };
     match done {
@@ -73,5 +77,10 @@ fn print_plan(args: &plan::PlanArgs) -> Result<Outcome, Failure> {
 
 fn print_import(args: &import::ImportArgs) -> Result<Outcome, Failure> {
     import::run(args, &mut io::stdout().lock()).or_usage()?;
+    Ok(Outcome::Done)
+}
+
+fn print_scores(args: &score::ScoreArguments) -> Result<Outcome, Failure> {
+    score::run(args, &mut io::stdout().lock()).map_err(Failure::usage)?;
     Ok(Outcome::Done)
 }

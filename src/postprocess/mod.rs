@@ -7,10 +7,12 @@ pub mod boxes;
 pub mod decode;
 pub mod nms;
 pub mod partial_sort;
+pub mod passthrough;
 pub mod settings;
 pub mod ssd;
 pub mod tflite;
 
+pub use passthrough::PassThroughDetector;
 pub use settings::{Activation, BoxScales, Detection, NmsMode, NmsSettings};
 pub use ssd::SsdDetector;
 

@@ -369,3 +369,234 @@ fn numbers<'a>(
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPTIONS: Options = Options {
+        max_detections: 2,
+        max_classes_per_detection: 2,
+        detections_per_class: 100,
+        use_regular_nms: false,
+        nms_score_threshold: 0.5,
+        nms_iou_threshold: 0.6,
+        scales: BoxScales {
+            y: 10.0,
+            x: 10.0,
+            h: 5.0,
+            w: 5.0,
+        },
+        num_classes: 3,
+    };
+    const BOXES: TensorView<'_> = TensorView {
+        shape: &[1, 2, 4],
+        data: TensorData::F32(&[0.0; 8]),
+    };
+    const SCORES: TensorView<'_> = TensorView {
+        shape: &[1, 2, 4],
+        data: TensorData::F32(&[0.0, 0.1, 0.9, 0.2, 0.0, 0.1, 0.2, 0.3]),
+    };
+    const ANCHORS: TensorView<'_> = TensorView {
+        shape: &[2, 4],
+        data: TensorData::F32(&[0.5, 0.5, 1.0, 1.0, 0.2, 0.2, 0.1, 0.1]),
+    };
+
+    fn run(options: Options, tensors: &[TensorView<'_>]) -> Result<Output, PostprocessError> {
+        let inputs: Vec<Input<'_>> = tensors
+            .iter()
+            .map(|&tensor| Input {
+                tensor,
+                quantization: Quantization::default(),
+            })
+            .collect();
+        let mut output = Output::default();
+        DetectionPostProcess::new(options).run(&inputs, &mut output)?;
+        Ok(output)
+    }
+
+    #[test]
+    fn each_kept_anchor_fills_its_slots_and_the_rest_are_zero() {
+        let output = run(OPTIONS, &[BOXES, SCORES, ANCHORS]).unwrap();
+        assert_eq!(output.num_detections.to_bits(), 1.0_f32.to_bits());
+        assert_eq!(output.scores, [0.9, 0.2, 0.0, 0.0]);
+        assert_eq!(output.classes, [1.0, 2.0, 0.0, 0.0]);
+        let whole = [0.0, 0.0, 1.0, 1.0];
+        assert_eq!(output.boxes, [whole, whole, [0.0; 4], [0.0; 4]]);
+    }
+
+    #[test]
+    fn options_that_the_op_refuses_are_refused_by_name() {
+        let refused = |options| match run(options, &[BOXES, SCORES, ANCHORS]) {
+            Err(PostprocessError::Setting { key, .. }) => key,
+            other => panic!("{other:?}"),
+        };
+        let regular = Options {
+            use_regular_nms: true,
+            ..OPTIONS
+        };
+        assert_eq!(
+            refused(Options {
+                num_classes: 2,
+                ..OPTIONS
+            }),
+            "num_classes"
+        );
+        assert_eq!(
+            refused(Options {
+                num_classes: 5,
+                ..OPTIONS
+            }),
+            "num_classes"
+        );
+        assert_eq!(
+            refused(Options {
+                num_classes: -1,
+                ..OPTIONS
+            }),
+            "num_classes"
+        );
+        assert_eq!(
+            refused(Options {
+                max_detections: -1,
+                ..OPTIONS
+            }),
+            "max_detections"
+        );
+        assert_eq!(
+            refused(Options {
+                max_detections: 0,
+                ..regular
+            }),
+            "max_detections"
+        );
+        assert_eq!(
+            refused(Options {
+                detections_per_class: 0,
+                ..regular
+            }),
+            "detections_per_class"
+        );
+        let no_classes = Options {
+            max_classes_per_detection: 0,
+            ..OPTIONS
+        };
+        assert_eq!(refused(no_classes), "max_classes_per_detection");
+        for nms_iou_threshold in [0.0, -1.0, 1.01, f32::NAN] {
+            assert_eq!(
+                refused(Options {
+                    nms_iou_threshold,
+                    ..regular
+                }),
+                "nms_iou_threshold"
+            );
+        }
+        assert!(run(
+            Options {
+                nms_iou_threshold: 1.0,
+                ..OPTIONS
+            },
+            &[BOXES, SCORES, ANCHORS]
+        )
+        .is_ok());
+        assert!(run(
+            Options {
+                max_detections: 0,
+                ..OPTIONS
+            },
+            &[BOXES, SCORES, ANCHORS]
+        )
+        .is_ok());
+    }
+
+    #[test]
+    fn without_anchors_there_are_no_detections_but_the_threshold_is_checked() {
+        let nothing = TensorData::F32(&[]);
+        let tensors = [
+            TensorView {
+                shape: &[1, 0, 4],
+                data: nothing,
+            },
+            TensorView {
+                shape: &[1, 0, 4],
+                data: nothing,
+            },
+            TensorView {
+                shape: &[0, 4],
+                data: nothing,
+            },
+        ];
+        for use_regular_nms in [false, true] {
+            let options = Options {
+                use_regular_nms,
+                ..OPTIONS
+            };
+            let output = run(options, &tensors).unwrap();
+            assert_eq!(output.num_detections.to_bits(), 0.0_f32.to_bits());
+            assert!(run(
+                Options {
+                    nms_iou_threshold: 0.0,
+                    ..options
+                },
+                &tensors
+            )
+            .is_err());
+        }
+    }
+
+    #[test]
+    fn no_classes_are_no_detections_in_regular_mode_and_an_error_in_fast_mode() {
+        let scores = TensorView {
+            shape: &[1, 2, 1],
+            data: TensorData::F32(&[0.9; 2]),
+        };
+        let regular = Options {
+            use_regular_nms: true,
+            num_classes: 0,
+            ..OPTIONS
+        };
+        let output = run(regular, &[BOXES, scores, ANCHORS]).unwrap();
+        assert_eq!(output.scores, [0.0; 4]);
+        let fast = Options {
+            num_classes: 0,
+            ..OPTIONS
+        };
+        assert!(run(fast, &[BOXES, scores, ANCHORS]).is_err());
+    }
+
+    #[test]
+    fn inputs_of_another_count_rank_size_or_type_are_refused() {
+        let refused = |tensors: &[TensorView<'_>]| run(OPTIONS, tensors).unwrap_err().to_string();
+        let count = refused(&[BOXES, SCORES]);
+        assert_eq!(
+            count,
+            "2 output tensors came, but 3 are expected (boxes, scores, anchors)"
+        );
+        let two_pictures = TensorView {
+            shape: &[2, 1, 4],
+            data: BOXES.data,
+        };
+        assert!(refused(&[two_pictures, SCORES, ANCHORS]).contains("[1, anchors, 4 or more]"));
+        let narrow = TensorView {
+            shape: &[1, 2, 3],
+            data: TensorData::F32(&[0.0; 6]),
+        };
+        assert!(refused(&[narrow, SCORES, ANCHORS]).contains("[1, 2, 3]"));
+        let flat = TensorView {
+            shape: &[8],
+            data: ANCHORS.data,
+        };
+        assert!(refused(&[BOXES, SCORES, flat]).contains("`anchors` is f32 [8]"));
+        let bytes = TensorView {
+            shape: &[2, 4],
+            data: TensorData::U8(&[0; 8]),
+        };
+        assert!(refused(&[BOXES, SCORES, bytes]).contains("f32, as the boxes are"));
+        let wide = |shape| TensorView {
+            shape,
+            data: TensorData::I64(&[0; 8]),
+        };
+        let integers = [wide(&[1, 2, 4]), wide(&[1, 2, 4]), wide(&[2, 4])];
+        assert!(refused(&integers).contains("expects f32 or u8"));
+    }
+}

@@ -102,11 +102,11 @@ impl RunFolder {
     ) -> Result<(), FolderError> {
         let path = self.path.join(name);
         let attempt = || {
-            let mut file = io::BufWriter::new(NamedTempFile::new_in(&self.path)?);
-            fill(&mut file)?;
-            let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
-            readable_by_all(file.as_file())?;
-            file.persist(&path).map_err(|error| error.error)?;
+            let mut out = io::BufWriter::new(NamedTempFile::new_in(&self.path)?);
+            fill(&mut out)?;
+            let whole = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+            readable_by_all(whole.as_file())?;
+            whole.persist(&path).map_err(|error| error.error)?;
             Ok(())
         };
         attempt().map_err(|source| FolderError::Write {

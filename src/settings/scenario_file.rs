@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::rounds::ROUNDS;
 use super::strict_toml::{self, TomlError};
 use super::test_settings::TestSettings;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, UnknownName};
 
 /// A scenario file.
 #[derive(Debug, Clone, PartialEq)]
@@ -159,15 +159,13 @@ fn read_run(
     file: &str,
 ) -> Result<ScenarioRun, TomlError> {
     let fault = |key: &str, message: String| fault(text, file, key, message);
-    let scenario = match table.remove("scenario") {
-        Some(toml::Value::String(name)) => name
-            .parse()
-            .map_err(|error: crate::scenario::UnknownName| fault("scenario", error.to_string()))?,
-        _ => {
-            let message = "each [[run]] names its `scenario`, such as \"Server\"".to_owned();
-            return Err(fault("run", message));
-        }
+    let Some(toml::Value::String(name)) = table.remove("scenario") else {
+        let message = "each [[run]] names its `scenario`, such as \"Server\"".to_owned();
+        return Err(fault("run", message));
     };
+    let scenario = name
+        .parse()
+        .map_err(|error: UnknownName| fault("scenario", error.to_string()))?;
     let mut run = ScenarioRun {
         scenario,
         batch_size: None,

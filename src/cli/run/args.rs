@@ -24,7 +24,7 @@ pub struct RunArgs {
     /// Only accuracy, no performance
     #[arg(long, help_heading = WHAT)]
     pub accuracy_only: bool,
-    /// A setting by LoadGen's name, such as min_query_count=300; may be repeated
+    /// A setting by LoadGen's name, such as `min_query_count=300`; may be repeated
     #[arg(long, value_name = "KEY=VALUE", num_args = 1.., help_heading = WHAT)]
     pub set: Vec<String>,
     /// Least duration of each run, such as 30s, 500ms or 2m

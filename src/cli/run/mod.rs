@@ -19,6 +19,7 @@ use self::pictures::Pictures;
 use self::record_of_run::RunRecord;
 use self::score::{score_all, Found};
 use self::seating::Seating;
+pub use self::subject::default_onnx;
 use self::subject::{load_runtime, Subject};
 use super::failure::{Blame, Failure, Outcome};
 use super::interrupt::is_interrupted;

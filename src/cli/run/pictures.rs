@@ -46,17 +46,13 @@ impl Pictures {
             performance_count: Some(performance_count(preprocessing)),
             skip_missing: args.skip_missing,
         };
-        let (library, notes) = match &args.images {
-            Some(folder) => {
-                let annotations = args.annotations.clone().map(AnnotationSource::File);
-                PictureLibrary::open(folder, annotations, preprocessing.clone(), options)
-                    .or_usage()?
-            }
-            None => {
-                let cache = Cache::locate().or_environment()?;
-                let folder = default_pictures(&cache, progress).or_environment()?;
-                open_photos(&folder, preprocessing.clone(), options).or_environment()?
-            }
+        let (library, notes) = if let Some(folder) = &args.images {
+            let annotations = args.annotations.clone().map(AnnotationSource::File);
+            PictureLibrary::open(folder, annotations, preprocessing.clone(), options).or_usage()?
+        } else {
+            let cache = Cache::locate().or_environment()?;
+            let folder = default_pictures(&cache, progress).or_environment()?;
+            open_photos(&folder, preprocessing.clone(), options).or_environment()?
         };
         let ground_truth = match library.annotations() {
             None => None,

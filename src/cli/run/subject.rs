@@ -156,7 +156,10 @@ fn thresholds(mut nms: NmsSettings, args: &RunArgs) -> NmsSettings {
 /// The default model as ONNX: from the cache, else imported from the published files.
 ///
 /// The file's name holds the importer's revision, so that a newer program imports anew.
-fn default_onnx(progress: &dyn Progress) -> Result<PathBuf, Failure> {
+///
+/// # Errors
+/// [`Failure`] when it cannot be fetched, imported or written.
+pub fn default_onnx(progress: &dyn Progress) -> Result<PathBuf, Failure> {
     let cache = Cache::locate().or_environment()?;
     let folder = cache.root().join("models");
     let name = format!("ssdlite-mobilenet-v2-import{}.onnx", tfjs::REVISION);

@@ -84,7 +84,7 @@ impl Batch {
             gathered.copy_in(filled, &view.data);
             filled += view.data.len();
         }
-        self.shape[0] = self.works.len() as i64;
+        self.shape[0] = i64::try_from(self.works.len()).expect("a batch is small");
         let gathered = self.gathered.as_ref().expect("a batch is not empty");
         TensorView {
             shape: &self.shape,

@@ -34,7 +34,7 @@ impl Model for Echo {
         self.shape = input.shape.to_vec();
         self.values = values.to_vec();
         match self.poison {
-            Some(poison) if poison == values[0] => Err(RunError::NothingRun),
+            Some(poison) if poison.to_bits() == values[0].to_bits() => Err(RunError::NothingRun),
             _ => Ok(()),
         }
     }
