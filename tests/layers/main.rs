@@ -154,6 +154,9 @@ const PRIVILEGES: &[Privilege] = &[
     },
 ];
 
+/// Files that use what they may not, today; the entry goes with the use.
+const DEBTS: &[(&str, &str)] = &[("src/cli/score.rs", "anyhow")];
+
 /// Modules that are functions of their input: the same in, the same out.
 const PURE: &[&str] = &[
     "issue",
@@ -319,8 +322,9 @@ fn macros(code: &str) -> Vec<(String, usize)> {
         .collect()
 }
 
-fn privilege_violations(sources: &[Source]) -> Vec<String> {
+fn privilege_violations(sources: &[Source], debts: &[(&str, &str)]) -> Vec<String> {
     let mut found = Vec::new();
+    let mut owed: BTreeSet<_> = debts.iter().collect();
     for source in sources.iter().filter(|source| !source.is_test) {
         let mut names: Vec<_> = named_paths(&source.code)
             .into_iter()
@@ -333,12 +337,25 @@ fn privilege_violations(sources: &[Source]) -> Vec<String> {
                     .names
                     .iter()
                     .any(|beginning| begins_with_path(&name, beginning));
-                if is_named && !privilege.only.contains(&source.module.as_str()) {
+                let debt = debts.iter().find(|(path, what)| {
+                    source.path == Path::new(path) && privilege.names.contains(what)
+                });
+                if !is_named || privilege.only.contains(&source.module.as_str()) {
+                    continue;
+                }
+                if let Some(debt) = debt {
+                    owed.remove(debt);
+                } else {
                     let rule = format!("{} (`{name}`)", privilege.rule);
                     found.push(violation(&source.path, line, &rule));
                 }
             }
         }
+    }
+    for (path, what) in owed {
+        found.push(format!(
+            "{path} uses `{what}` no more: strike it from DEBTS"
+        ));
     }
     found
 }
@@ -474,7 +491,7 @@ fn the_table_of_layers_has_no_cycle() {
 
 #[test]
 fn only_those_who_may_touch_the_world_name_it() {
-    assert_none(&privilege_violations(&modules(root())));
+    assert_none(&privilege_violations(&modules(root()), DEBTS));
 }
 
 #[test]

@@ -106,7 +106,7 @@ fn a_privilege_that_was_not_given_is_found() {
         ("src/report/folder.rs", "fn f() { SystemTime::now() }"),
         ("src/model/mod.rs", "use anyhow::Context;"),
     ] {
-        let found = privilege_violations(&[fixture(path, text)]);
+        let found = privilege_violations(&[fixture(path, text)], &[]);
         assert_eq!(found.len(), 1, "{text}: {found:?}");
         assert!(found[0].starts_with(&format!("{path}:1: ")), "{found:?}");
     }
@@ -121,8 +121,27 @@ fn a_privilege_that_was_not_given_is_found() {
         ),
         ("src/library/tests.rs", "fn f() { println!(\"a\") }"),
     ] {
-        assert_eq!(privilege_violations(&[fixture(path, text)]), [""; 0]);
+        assert_eq!(privilege_violations(&[fixture(path, text)], &[]), [""; 0]);
     }
+}
+
+#[test]
+fn a_debt_is_excused_until_it_is_paid() {
+    let debts = [("src/cli/old.rs", "anyhow")];
+    let text = "use anyhow::Result;";
+    let owing = fixture("src/cli/old.rs", text);
+    assert_eq!(privilege_violations(&[owing], &debts), [""; 0]);
+    let other = privilege_violations(&[fixture("src/cli/new.rs", text)], &debts);
+    assert_eq!(
+        other.len(),
+        2,
+        "the new one, and the debt that nobody has: {other:?}"
+    );
+    let paid = privilege_violations(&[fixture("src/cli/old.rs", "")], &debts);
+    assert_eq!(
+        paid,
+        ["src/cli/old.rs uses `anyhow` no more: strike it from DEBTS"]
+    );
 }
 
 #[test]
