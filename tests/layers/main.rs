@@ -121,6 +121,8 @@ const PRIVILEGES: &[Privilege] = &[
         names: &[
             "std::io::stdout",
             "std::io::stderr",
+            "io::stdout",
+            "io::stderr",
             "std::io::Stdout",
             "std::io::Stderr",
         ],
@@ -226,8 +228,7 @@ fn assert_none(violations: &[String]) {
     assert!(violations.is_empty(), "\n{}\n", violations.join("\n"));
 }
 
-/// The module that a path of ours leads to, and the path with `super` resolved where it reaches
-/// the crate's root.
+/// The top-level module that a path of ours leads to; `None` when it stays within its own.
 fn imported_module(named: &source::Named, depth: usize) -> Option<&str> {
     let segments: Vec<_> = named.path.split("::").collect();
     if segments[0] == "crate" || segments[0] == "detbench" {

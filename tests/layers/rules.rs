@@ -102,6 +102,7 @@ fn a_privilege_that_was_not_given_is_found() {
         ("src/library/mod.rs", "fn f() { println!(\"a\") }"),
         ("src/model/mod.rs", "fn f() { std::eprintln!(\"a\") }"),
         ("src/drive/mod.rs", "use std::time::{Duration, Instant};"),
+        ("src/model/mod.rs", "use std::io; fn f() { io::stdout() }"),
         ("src/drive/mod.rs", "fn f() { thread::sleep(x) }"),
         ("src/report/folder.rs", "fn f() { SystemTime::now() }"),
         ("src/model/mod.rs", "use anyhow::Context;"),
