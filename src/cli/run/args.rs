@@ -121,6 +121,9 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE", help_heading = WHERE)]
     pub ort_lib: Option<PathBuf>,
 
+    /// Also write every sample as a span for trace viewers: mlperf_log_trace.json
+    #[arg(long, help_heading = OUT)]
+    pub trace: bool,
     /// Where the run folder is made
     #[arg(long, value_name = "DIR", default_value = "results", help_heading = OUT)]
     pub output_dir: PathBuf,
