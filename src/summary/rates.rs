@@ -40,6 +40,11 @@ impl Summary {
         self.checks.all_hold() && matches!(self.ending, Ending::Complete(_))
     }
 
+    /// Samples that were issued and never answered.
+    pub const fn outstanding(&self) -> u64 {
+        self.sample_count - self.completed_count
+    }
+
     fn gaps_per_second(&self, span: Latency) -> f64 {
         self.sample_count.saturating_sub(1) as f64 / seconds(span)
     }

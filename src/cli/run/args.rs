@@ -208,7 +208,11 @@ pub enum WarmUpArg {
     Duration(Span),
 }
 
-fn parse_span(text: &str) -> Result<Span, String> {
+/// A time above zero with its unit, such as `500ms` or `2m`.
+///
+/// # Errors
+/// A sentence that says what is expected.
+pub fn parse_span(text: &str) -> Result<Span, String> {
     let split = text
         .find(|c: char| !c.is_ascii_digit() && c != '.')
         .unwrap_or(text.len());
