@@ -7,6 +7,8 @@ pub mod plan;
 pub mod run;
 pub mod score;
 pub mod setup;
+pub mod simulate;
+pub mod test_args;
 
 use std::io::{self, BufWriter, Write};
 
@@ -30,6 +32,8 @@ enum Verb {
     Setup(setup::SetupArgs),
     /// Print what a run would issue, touching no model
     Plan(plan::PlanArgs),
+    /// Run a whole test against a simulated system on virtual time
+    Simulate(simulate::SimulateArgs),
     /// Score detections against COCO ground truth
     Score(score::ScoreArguments),
     /// Convert a TensorFlow.js detector to ONNX
@@ -54,6 +58,7 @@ pub fn main() -> u8 {
         }
         Verb::Setup(args) => return setup::run(args),
         Verb::Plan(args) => print_plan(args),
+        Verb::Simulate(args) => simulate::run(args),
         Verb::Score(args) => print_scores(args),
         Verb::Import(args) => print_import(args),
     };

@@ -16,7 +16,7 @@ const LOG_INTERVAL: Latency = Latency::from_millis(1_000);
 ///
 /// Which sample was asked for, and when a Server query was scheduled, follow from the seeds: they
 /// are generated again instead of having been kept.
-fn for_each_sample(
+pub(super) fn for_each_sample(
     plan: &Plan,
     set: &LoadableSet,
     record: &Record,
@@ -64,13 +64,20 @@ fn for_each_sample(
     Ok(())
 }
 
-struct Row {
-    sample: u64,
-    query: u64,
-    index: SampleIndex,
-    scheduled: Latency,
-    issue_delay: Latency,
-    latency: Option<Latency>,
+/// One sample of a record with what the plan knows of it.
+pub(super) struct Row {
+    /// Its position in the record.
+    pub sample: u64,
+    /// Position of its query.
+    pub query: u64,
+    /// Which sample of the library.
+    pub index: SampleIndex,
+    /// When its query was scheduled, counted from the start.
+    pub scheduled: Latency,
+    /// How much later it was issued.
+    pub issue_delay: Latency,
+    /// Counted from the schedule; `None` when it was never answered.
+    pub latency: Option<Latency>,
     stages: [Option<Latency>; 3],
 }
 

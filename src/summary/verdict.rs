@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 use super::{EarlyStopping, Rules, Summary};
 use crate::drive::Ending;
 use crate::issue::IssueEnd;
@@ -131,7 +133,7 @@ impl fmt::Display for Reason {
             Self::CutShort(IssueEnd::DurationMax) => {
                 f.write_str("max_duration_ms was exceeded before the run was complete")
             }
-            Self::CutShort(IssueEnd::OutstandingMax) => f.write_str(
+            Self::CutShort(IssueEnd::OutstandingMax { .. }) => f.write_str(
                 "more queries were outstanding than server_max_async_queries allows",
             ),
             Self::CutShort(IssueEnd::RanOut) => f.write_str(
@@ -142,6 +144,42 @@ impl fmt::Display for Reason {
             }
             Self::Interrupted => f.write_str("the run was interrupted"),
         }
+    }
+}
+
+/// LoadGen's four conditions of a valid run, each on its own and whatever the [`Rules`] require.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "LoadGen logs these four, each on its own"
+)]
+pub struct Checks {
+    /// The judged percentile keeps the latency bound; true where there is none.
+    pub latency_bound_kept: bool,
+    /// The run was long enough, as its scenario measures it.
+    pub min_duration_met: bool,
+    /// Enough queries were issued, and enough samples answered.
+    pub min_queries_met: bool,
+    /// The early-stopping test passed, or there is none.
+    pub early_stopping_met: bool,
+}
+
+impl Checks {
+    pub(super) fn of(summary: &Summary, settings: &EffectiveSettings) -> Self {
+        Self {
+            latency_bound_kept: latency_reason(summary).is_none(),
+            min_duration_met: duration_reason(summary, settings).is_none(),
+            min_queries_met: queries_reason(summary, settings).is_none(),
+            early_stopping_met: summary.early_stopping.is_met(),
+        }
+    }
+
+    /// Whether all four hold.
+    pub const fn all_hold(self) -> bool {
+        self.latency_bound_kept
+            && self.min_duration_met
+            && self.min_queries_met
+            && self.early_stopping_met
     }
 }
 
@@ -177,9 +215,7 @@ pub(super) fn judge(
 /// and no rule, except where answers are missing.
 fn ending_reason(ending: Ending) -> Option<Reason> {
     match ending {
-        Ending::Complete(IssueEnd::OutstandingMax) => {
-            Some(Reason::CutShort(IssueEnd::OutstandingMax))
-        }
+        Ending::Complete(end @ IssueEnd::OutstandingMax { .. }) => Some(Reason::CutShort(end)),
         Ending::Complete(_) => None,
         Ending::NoProgress {
             outstanding,

@@ -122,6 +122,9 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE", help_heading = WHERE)]
     pub ort_lib: Option<PathBuf>,
 
+    /// Also write every sample as a span for trace viewers: mlperf_log_trace.json
+    #[arg(long, help_heading = OUT)]
+    pub trace: bool,
     /// Where the run folder is made
     #[arg(long, value_name = "DIR", default_value = "results", help_heading = OUT)]
     pub output_dir: PathBuf,
@@ -236,7 +239,11 @@ fn parse_seed(text: &str) -> Result<u64, String> {
     seed.map_err(|_| "give a whole number from 0 to 2^64 - 1".to_owned())
 }
 
-fn parse_span(text: &str) -> Result<Span, String> {
+/// A time above zero with its unit, such as `500ms` or `2m`.
+///
+/// # Errors
+/// A sentence that says what is expected.
+pub fn parse_span(text: &str) -> Result<Span, String> {
     let split = text
         .find(|c: char| !c.is_ascii_digit() && c != '.')
         .unwrap_or(text.len());

@@ -4,6 +4,7 @@ use std::io;
 use std::time::SystemTime;
 
 use super::asks::{rough_time, Ask, Pace};
+use super::logs;
 use super::pictures::Pictures;
 use super::seating::{seats, Seating};
 use super::subject::Subject;
@@ -45,6 +46,8 @@ pub struct Bench<'a> {
     pub clock: Monotonic,
     /// Warm-up of each instance and NMS mode.
     pub warm_up: WarmUp,
+    /// Whether each performance run leaves a trace.
+    pub trace: bool,
     pool: Option<(PoolKey, Pool)>,
 }
 
@@ -101,6 +104,7 @@ impl<'a> Bench<'a> {
             pictures,
             clock,
             warm_up,
+            trace: false,
             pool: None,
         }
     }
@@ -239,8 +243,13 @@ impl<'a> Bench<'a> {
         watch.finish();
         drop(run);
         write_raw(folder, &plan, set, &record, started)?;
+        if self.trace {
+            logs::write_trace(folder, &plan, set, &record, started)?;
+        }
         let ending = ending.map_err(blame)?;
         let summary = conclude(record, plan.effective(), ending, ask.rules);
+        let shown = [(set, Latency::ZERO, &summary)];
+        logs::write(folder, self, &plan, &settings, started, &shown, Vec::new())?;
         let mut entry = RunEntry::new(
             &self.subject.description.name,
             self.subject.precision(),

@@ -2,6 +2,7 @@
 
 pub mod args;
 mod asks;
+mod logs;
 mod measure;
 mod pictures;
 mod record_of_run;
@@ -79,7 +80,8 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
     let clock = Monotonic::new();
     clock.lower_timer_slack();
     let warm_up = warm_up(args);
-    let bench = Bench::new(&subject, &runtime, &seating, pictures, clock, warm_up);
+    let mut bench = Bench::new(&subject, &runtime, &seating, pictures, clock, warm_up);
+    bench.trace = args.trace;
     let finished = Run {
         args,
         asked: &asked,
