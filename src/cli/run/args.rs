@@ -43,6 +43,9 @@ pub struct RunArgs {
     #[arg(long, value_enum, default_value_t = TimedRegion::Inference, help_heading = WHAT)]
     pub timed_region: TimedRegion,
 
+    /// What answers: a model, or nothing at all, which shows what the harness itself costs
+    #[arg(long, value_enum, default_value_t = SutArg::Model, help_heading = ON_WHAT)]
+    pub sut: SutArg,
     /// A known model or an ONNX file [default: ssdlite-mobilenet-v2]
     #[arg(long, value_name = "NAME|FILE.onnx", help_heading = ON_WHAT)]
     pub model: Option<String>,
@@ -152,6 +155,15 @@ impl NmsArg {
             Self::Both => &[NmsMode::Regular, NmsMode::Fast],
         }
     }
+}
+
+/// `--sut`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SutArg {
+    /// A detector in ONNX Runtime.
+    Model,
+    /// A system that answers inside the issue call.
+    Null,
 }
 
 /// `--timed-region`.

@@ -316,7 +316,8 @@ fn instance_of(thread: &ThreadPlace) -> Option<usize> {
     thread.name.strip_prefix("detbench-w")?.parse().ok()
 }
 
-fn write_raw(
+/// Writes the latency of every sample, and their histogram second by second.
+pub fn write_raw(
     folder: &RunFolder,
     plan: &Plan,
     set: &LoadableSet,
