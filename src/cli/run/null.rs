@@ -201,6 +201,9 @@ fn report(
                 delay.p50, delay.p99
             );
         }
+        for note in &entry.notes {
+            println!("note: {scenario}: {note}.");
+        }
         for reason in &entry.invalid_reasons {
             println!("INVALID {scenario}: {reason}.");
         }

@@ -188,6 +188,12 @@ impl RunRecord {
                 let _ = writeln!(text, "INVALID {scenario} {mode}: {reason}.");
             }
         }
+        for entry in &self.entries {
+            for note in &entry.notes {
+                let scenario = entry.scenario.map_or("", |scenario| scenario.name());
+                let _ = writeln!(text, "note: {scenario}: {note}.");
+            }
+        }
         for (position, run) in self.runs.iter().enumerate() {
             let scenario = run.settings.scenario;
             let repeats = self.runs[..position]
