@@ -10,7 +10,7 @@ pub mod setup;
 pub mod simulate;
 pub mod test_args;
 
-use std::io::{self, BufWriter};
+use std::io::{self, BufWriter, Write};
 
 use clap::{Parser, Subcommand};
 
@@ -66,8 +66,27 @@ pub fn main() -> u8 {
         Ok(outcome) => outcome.code(),
         Err(failure) => {
             eprintln!("error: {failure}");
-            failure.code()
+            // Ctrl-C reaches the clients that fetch as well: what they then say is its echo.
+            if interrupt::is_interrupted() {
+                Outcome::Interrupted.code()
+            } else {
+                failure.code()
+            }
         }
+    }
+}
+
+/// Puts text on stdout; a reader that has gone away, such as `head`, is no error.
+///
+/// # Errors
+/// When stdout cannot be written for another reason, such as a full disk.
+pub(crate) fn print_out(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::environment(
+            format!("stdout cannot be written: {error}"),
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -81,11 +100,15 @@ fn print_plan(args: &plan::PlanArgs) -> Result<Outcome, Failure> {
 }
 
 fn print_import(args: &import::ImportArgs) -> Result<Outcome, Failure> {
-    import::run(args, &mut io::stdout().lock()).or_usage()?;
+    let mut out = Vec::new();
+    import::run(args, &mut out).or_usage()?;
+    print_out(&String::from_utf8_lossy(&out))?;
     Ok(Outcome::Done)
 }
 
 fn print_scores(args: &score::ScoreArguments) -> Result<Outcome, Failure> {
-    score::run(args, &mut io::stdout().lock()).or_usage()?;
+    let mut out = Vec::new();
+    score::run(args, &mut out).or_usage()?;
+    print_out(&String::from_utf8_lossy(&out))?;
     Ok(Outcome::Done)
 }

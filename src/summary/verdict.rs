@@ -64,6 +64,13 @@ pub enum Reason {
         /// Queries required.
         required: u64,
     },
+    /// Too few samples were answered.
+    MinSamples {
+        /// Samples answered.
+        answered: u64,
+        /// Samples required.
+        required: u64,
+    },
     /// Not every sample was answered.
     Unanswered {
         /// Samples without an answer.
@@ -108,6 +115,9 @@ impl fmt::Display for Reason {
             }
             Self::MinQueries { issued, required } => {
                 write!(f, "issued {issued} of at least {required} queries")
+            }
+            Self::MinSamples { answered, required } => {
+                write!(f, "{answered} of at least {required} samples were answered")
             }
             Self::Unanswered { outstanding, silent } => write!(
                 f,
@@ -180,6 +190,10 @@ pub(super) fn judge(
     ending: Ending,
     rules: Rules,
 ) -> Verdict {
+    if ending == Ending::Interrupted {
+        // Whatever else is missing is missing because of it.
+        return Verdict::Invalid(vec![Reason::Interrupted]);
+    }
     let mut reasons = Vec::new();
     reasons.extend(ending_reason(ending));
     reasons.extend(latency_reason(summary));
@@ -240,11 +254,15 @@ fn duration_reason(summary: &Summary, settings: &EffectiveSettings) -> Option<Re
 }
 
 fn queries_reason(summary: &Summary, settings: &EffectiveSettings) -> Option<Reason> {
-    let enough = summary.query_count >= settings.min_query_count
-        && summary.completed_count >= settings.min_sample_count;
-    (!enough).then_some(Reason::MinQueries {
-        issued: summary.query_count,
-        required: settings.min_query_count,
+    if summary.query_count < settings.min_query_count {
+        return Some(Reason::MinQueries {
+            issued: summary.query_count,
+            required: settings.min_query_count,
+        });
+    }
+    (summary.completed_count < settings.min_sample_count).then_some(Reason::MinSamples {
+        answered: summary.completed_count,
+        required: settings.min_sample_count,
     })
 }
 

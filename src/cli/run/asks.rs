@@ -12,9 +12,6 @@ use crate::settings::test_settings::{split_pair, TestSettings};
 use crate::summary::Rules;
 use crate::units::Latency;
 
-/// More samples in one inference are taken for a mistake.
-const BATCH_SIZE_MAX: usize = 4_096;
-
 /// More time for a batch to fill is taken for a mistake.
 const BATCH_TIMEOUT_US_MAX: u64 = 60_000_000;
 
@@ -52,7 +49,13 @@ pub struct Pace {
     pub fastest: Latency,
     /// Sessions side by side.
     pub instances: usize,
+    /// Whether the warm-up showed it; without one it is a guess.
+    pub is_known: bool,
 }
+
+/// A Server rate so many times what the machine promises is taken for a mistake: its backlog
+/// would fill the memory long before the run ends.
+const OVERLOAD_MAX: f64 = 100.0;
 
 /// All that is asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,6 +69,25 @@ pub struct Asked {
 }
 
 impl Asked {
+    /// How long measuring takes at least, for people.
+    pub fn expectation(&self, mode_count: usize) -> String {
+        let least = |ask: &Ask| Latency::from_millis(ask.settings.min_duration_ms);
+        let runs = self.asks.iter().map(|ask| {
+            let time = rough_time(least(ask));
+            format!("{} {time}", ask.scenario)
+        });
+        let runs = runs.collect::<Vec<_>>().join(", ");
+        let total: u64 = self.asks.iter().map(|ask| least(ask).as_nanos()).sum();
+        let total = rough_time(Latency::from_nanos(total.saturating_mul(mode_count as u64)));
+        let modes = if mode_count > 1 {
+            ", with each NMS mode"
+        } else {
+            ""
+        };
+        format!(
+            "at least {total} of measuring ({runs}{modes}), besides loading, warm-up and accuracy"
+        )
+    }
     /// Reads the scenario files that the flags name and lays the flags over them.
     pub fn read(args: &RunArgs) -> Result<Self, Failure> {
         let mut asked = Self {
@@ -85,6 +107,17 @@ impl Asked {
             }
         }
         Ok(asked)
+    }
+}
+
+/// A time as people plan with it: `4 s`, `10 min`, `2.5 h`.
+pub fn rough_time(span: Latency) -> String {
+    let seconds = span.as_secs_f64();
+    match seconds {
+        0.0..1.0 => span.to_string(),
+        1.0..120.0 => format!("{seconds:.0} s"),
+        120.0..7_200.0 => format!("{:.0} min", seconds / 60.0),
+        _ => format!("{:.1} h", seconds / 3_600.0),
     }
 }
 
@@ -120,11 +153,6 @@ fn scenario_file(name: &str) -> Result<ScenarioFile, Failure> {
 impl Ask {
     fn new(run: &ScenarioRun, stopping: Requirement, args: &RunArgs) -> Result<Self, Failure> {
         let batch_size = args.batch_size.or(run.batch_size).unwrap_or(1);
-        if !(1..=BATCH_SIZE_MAX).contains(&batch_size) {
-            return Err(Failure::usage(format!(
-                "--batch-size {batch_size}: give a number from 1 to {BATCH_SIZE_MAX}"
-            )));
-        }
         let timeout_us = args
             .batch_timeout_us
             .or(run.batch_timeout_us)
@@ -197,6 +225,17 @@ impl Ask {
     /// The settings as far as they are known before anything was measured.
     pub fn settings(&self) -> &TestSettings {
         &self.settings
+    }
+
+    /// Refuses a Server rate that is out of all proportion to the machine.
+    pub fn check_rate(&self, settings: &TestSettings, pace: &Pace) -> Result<(), Failure> {
+        let (asked, promised) = (settings.server_target_qps.as_per_second(), pace.promised);
+        if self.scenario == Scenario::Server && pace.is_known && asked > OVERLOAD_MAX * promised {
+            return Err(Failure::usage(format!(
+                "a Server rate of {asked}/s is more than {OVERLOAD_MAX} times the {promised:.0}/s that the warm-up promises; lower --target-qps"
+            )));
+        }
+        Ok(())
     }
 
     /// The settings with the machine's pace in the place of words.

@@ -25,6 +25,7 @@ pub use self::subject::default_onnx;
 use self::subject::{load_runtime, Subject};
 use super::failure::{Blame, Failure, Outcome};
 use super::interrupt::is_interrupted;
+use super::print_out;
 use super::setup::progress_for;
 use crate::clock::Monotonic;
 use crate::postprocess::NmsMode;
@@ -67,13 +68,18 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
     let preprocessing = &subject.description.input.preprocessing;
     let pictures = Pictures::open(args, preprocessing, progress.as_ref())?;
     drop(progress);
+    if is_interrupted() {
+        return Ok(Outcome::Interrupted);
+    }
 
     let name = format!("{}-{}", subject.description.name, folder_word(args, &asked));
     let folder = RunFolder::create(&args.output_dir, &name, SystemTime::now()).or_environment()?;
     let mut record = RunRecord::new(args, &asked, &subject, &runtime, &seating, &pictures);
     record.write(&folder)?;
-    if !args.json {
-        print!("{}", record.heading());
+    if args.json {
+        eprint!("{}", record.expectation());
+    } else {
+        print_out(record.heading())?;
     }
     let clock = Monotonic::new();
     clock.lower_timer_slack();
@@ -166,7 +172,10 @@ impl Run<'_, '_> {
                     .iter()
                     .find(|(held, _)| *held == mode)
                     .map(|(_, rate)| *rate);
-                let mut measured = self.bench.measure(ask, mode, rate, &title, &folder)?;
+                let measured = self.bench.measure(ask, mode, rate, &title, &folder)?;
+                let Some(mut measured) = measured else {
+                    return Ok(());
+                };
                 measured.entry.folder = Some(if count == 1 { ".".to_owned() } else { name });
                 if ask.scenario == Scenario::Offline {
                     offline.retain(|(held, _)| *held != mode);
@@ -223,12 +232,14 @@ fn report(args: &RunArgs, record: &RunRecord, folder: &RunFolder) -> Result<(), 
             complete: record.is_complete(),
             runs: record.entries().to_vec(),
         };
-        println!("{}", serde_json::to_string(&document).or_environment()?);
-    } else {
-        println!("{}", table::runs(record.entries()));
-        print!("{}", record.closing(folder));
+        let text = serde_json::to_string(&document).or_environment()?;
+        return print_out(&format!("{text}\n"));
     }
-    Ok(())
+    let table = match record.entries() {
+        [] => String::new(),
+        entries => format!("{}\n", table::runs(entries)),
+    };
+    print_out(&format!("{table}{}", record.closing(folder)))
 }
 
 fn outcome(record: &RunRecord) -> Outcome {

@@ -44,6 +44,7 @@ const PACE: Pace = Pace {
     offline: Some(20e3),
     fastest: Latency::from_nanos(200),
     instances: 1,
+    is_known: false,
 };
 
 /// There is nothing to be sure of: the figures are told as they are.

@@ -69,6 +69,7 @@ pub fn score_all(
             warm_up: bench.warm_up,
             warm_up_sample: set.indices[0],
             answers: Some(sender.clone()),
+            interrupted: &INTERRUPTED,
         };
         let clock = bench.clock;
         let mut run = bench.begin(&assignment)?;
