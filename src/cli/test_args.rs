@@ -142,9 +142,9 @@ impl TestArgs {
 }
 
 impl ConfArgs {
-    /// Whether any file is given.
-    pub fn is_given(&self) -> bool {
-        self.mlperf_conf.is_some() || !self.user_conf.is_empty() || self.audit.is_some()
+    /// Whether a table or a user's file is given.
+    pub fn has_settings(&self) -> bool {
+        self.mlperf_conf.is_some() || !self.user_conf.is_empty()
     }
 
     /// Applies the audit file, if one is given, and gives the warning that LoadGen logs then.

@@ -136,7 +136,7 @@ fn measure(
         compat,
         began,
         process: std::process::id(),
-        warnings: &[],
+        warnings: &ask.warnings,
         sets: &[SetLog {
             set,
             generated: plan.generated(set),
