@@ -120,11 +120,8 @@ impl TestArgs {
             reader.settings.set(key, value)?;
         }
         let asked = self.mode.or(reader.mode.take());
-        let mut warnings = Vec::new();
-        if let Some(file) = &self.conf.audit {
-            reader.apply_audit(file, &read(file)?)?;
-            warnings.push(AUDIT_WARNING.to_owned());
-        }
+        let warning = self.conf.apply_audit(&mut reader)?;
+        let warnings = warning.map(str::to_owned).into_iter().collect();
         let mode = reader.mode.or(asked).unwrap_or(TestMode::PerformanceOnly);
         let plan = Plan::new(
             &reader.settings,
@@ -145,6 +142,26 @@ impl TestArgs {
 }
 
 impl ConfArgs {
+    /// Whether a table or a user's file is given.
+    pub fn has_settings(&self) -> bool {
+        self.mlperf_conf.is_some() || !self.user_conf.is_empty()
+    }
+
+    /// Applies the audit file, if one is given, and gives the warning that LoadGen logs then.
+    ///
+    /// # Errors
+    /// As [`TestArgs::read`].
+    pub fn apply_audit(
+        &self,
+        reader: &mut ConfReader,
+    ) -> Result<Option<&'static str>, TestArgsError> {
+        let Some(file) = &self.audit else {
+            return Ok(None);
+        };
+        reader.apply_audit(file, &read(file)?)?;
+        Ok(Some(AUDIT_WARNING))
+    }
+
     /// A reader that has applied the table and the user's files.
     ///
     /// # Errors

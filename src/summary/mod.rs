@@ -7,6 +7,7 @@
 mod rates;
 mod verdict;
 
+pub use rates::{LateIssue, ISSUE_DELAY_SHARE};
 pub use verdict::{Checks, Reason, Verdict};
 
 use serde::Serialize;
@@ -225,17 +226,18 @@ fn query_latencies(record: &Record) -> Option<Vec<u64>> {
     if size <= 1 || !record.keep().schedule {
         return None;
     }
-    let latencies: Vec<Option<Latency>> = record.latencies().collect();
-    let mut queries: Vec<u64> = latencies
-        .chunks(size)
-        .filter_map(|query| query.iter().copied().try_fold(0, longest))
-        .collect();
+    let mut queries = Vec::with_capacity(record.query_count() as usize);
+    let mut latencies = record.latencies();
+    while latencies.len() > 0 {
+        let query = latencies.by_ref().take(size);
+        // Every answer is taken, also behind a missing one: the next query begins after them.
+        let longest = query.fold(Some(Latency::ZERO), |longest, latency| {
+            longest.zip(latency).map(|(a, b)| a.max(b))
+        });
+        queries.extend(longest.map(Latency::as_nanos));
+    }
     queries.sort_unstable();
     Some(queries)
-}
-
-fn longest(so_far: u64, latency: Option<Latency>) -> Option<u64> {
-    latency.map(|latency| so_far.max(latency.as_nanos()))
 }
 
 fn stage_summary(record: &Record) -> Option<StageSummary> {

@@ -3,6 +3,8 @@
 //! A rate of `n` samples counts the `n - 1` gaps between the first and the last, except Offline's.
 //! Where no time passed the quotient is not finite, as in LoadGen; writers guard it.
 
+use std::fmt;
+
 use super::Summary;
 use crate::drive::Ending;
 use crate::units::Latency;
@@ -52,4 +54,41 @@ impl Summary {
 
 fn seconds(span: Latency) -> f64 {
     span.as_nanos() as f64 / 1e9
+}
+
+/// The generator's own lateness may take this share of the latency bound before a run says so.
+pub const ISSUE_DELAY_SHARE: f64 = 0.1;
+
+/// Queries of a Server run left so late that its latencies tell of the generator too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LateIssue {
+    /// The 99th percentile of the issue delay.
+    pub delay_p99: Latency,
+    /// The latency bound.
+    pub bound: Latency,
+}
+
+impl fmt::Display for LateIssue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "queries left late: the p99 issue delay of {} is over {:.0} % of the latency bound of \
+             {}, and latencies include it; leave a core to the load generator",
+            self.delay_p99,
+            ISSUE_DELAY_SHARE * 100.0,
+            self.bound
+        )
+    }
+}
+
+impl Summary {
+    /// Whether the generator was late by more than [`ISSUE_DELAY_SHARE`] of the latency bound.
+    pub fn late_issue(&self) -> Option<LateIssue> {
+        let (bound, delay) = (self.latency_bound?, self.issue_delay?);
+        let allowed = bound.as_nanos() as f64 * ISSUE_DELAY_SHARE;
+        (delay.p99.as_nanos() as f64 > allowed).then_some(LateIssue {
+            delay_p99: delay.p99,
+            bound,
+        })
+    }
 }

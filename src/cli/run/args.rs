@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use crate::cli::test_args::ConfArgs;
 use crate::placement::plan::LARGEST_COUNT;
 use crate::postprocess::NmsMode;
 
 const WHAT: &str = "What is asked";
+const FILES: &str = "LoadGen's configuration files";
 const ON_WHAT: &str = "On which model and pictures";
 const POST: &str = "How detections are made";
 const WHERE: &str = "Where it runs";
@@ -37,6 +39,12 @@ pub struct RunArgs {
     /// One seed for the library's order, the choice of samples and the schedule
     #[arg(long, value_name = "N", value_parser = parse_seed, allow_negative_numbers = true, help_heading = WHAT)]
     pub seed: Option<u64>,
+    /// Take the official seeds of this MLPerf Inference round, such as v6.1
+    #[arg(long, value_name = "ROUND", help_heading = WHAT)]
+    pub round: Option<String>,
+    /// LoadGen's configuration files.
+    #[command(flatten, next_help_heading = FILES)]
+    pub conf: ConfArgs,
     /// Warm-up of each instance and NMS mode: a number of inferences or a time [default: 10 or 2s, whichever is first]
     #[arg(long, visible_alias = "warmup-steps", value_name = "10|2s", value_parser = parse_warm_up, allow_negative_numbers = true, help_heading = WHAT)]
     pub warmup: Option<WarmUpArg>,
@@ -44,6 +52,9 @@ pub struct RunArgs {
     #[arg(long, value_enum, default_value_t = TimedRegion::Inference, help_heading = WHAT)]
     pub timed_region: TimedRegion,
 
+    /// What answers: a model, or nothing at all, which shows what the harness itself costs
+    #[arg(long, value_enum, default_value_t = SutArg::Model, help_heading = ON_WHAT)]
+    pub sut: SutArg,
     /// A known model or an ONNX file [default: ssdlite-mobilenet-v2]
     #[arg(long, value_name = "NAME|FILE.onnx", help_heading = ON_WHAT)]
     pub model: Option<String>,
@@ -153,6 +164,15 @@ impl NmsArg {
             Self::Both => &[NmsMode::Regular, NmsMode::Fast],
         }
     }
+}
+
+/// `--sut`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SutArg {
+    /// A detector in ONNX Runtime.
+    Model,
+    /// A system that answers inside the issue call.
+    Null,
 }
 
 /// `--timed-region`.

@@ -6,6 +6,8 @@ use std::path::Path;
 use super::args::RunArgs;
 use crate::cli::failure::{Blame, Failure};
 use crate::scenario::Scenario;
+use crate::settings::mlperf_conf::ConfReader;
+use crate::settings::rounds::Round;
 use crate::settings::scenario_file::{Measured, Requirement, ScenarioFile, ScenarioRun};
 use crate::settings::strict_toml::nearest;
 use crate::settings::test_settings::{split_pair, TestSettings};
@@ -36,6 +38,8 @@ pub struct Ask {
     pub batch_size: usize,
     /// How long a batch that is not full waits.
     pub batch_timeout: Latency,
+    /// Warnings for the detail log.
+    pub warnings: Vec<String>,
 }
 
 /// What a machine promises or has shown, for the settings that are words.
@@ -103,7 +107,8 @@ impl Asked {
             asked.name.push_str(&file.name);
             asked.notes.extend(file.note.clone());
             for run in &file.runs {
-                asked.asks.push(Ask::new(run, file.early_stopping, args)?);
+                let ask = Ask::new(run, file.early_stopping, args, &mut asked.notes)?;
+                asked.asks.push(ask);
             }
         }
         Ok(asked)
@@ -151,7 +156,12 @@ fn scenario_file(name: &str) -> Result<ScenarioFile, Failure> {
 }
 
 impl Ask {
-    fn new(run: &ScenarioRun, stopping: Requirement, args: &RunArgs) -> Result<Self, Failure> {
+    fn new(
+        run: &ScenarioRun,
+        stopping: Requirement,
+        args: &RunArgs,
+        notes: &mut Vec<String>,
+    ) -> Result<Self, Failure> {
         let batch_size = args.batch_size.or(run.batch_size).unwrap_or(1);
         let timeout_us = args
             .batch_timeout_us
@@ -173,10 +183,41 @@ impl Ask {
             },
             batch_size,
             batch_timeout: Latency::from_micros(if waits { timeout_us } else { 0 }),
+            warnings: Vec::new(),
         };
+        ask.apply_files(args, notes)?;
         ask.overlay(args)?;
+        ask.apply_audit(args, notes)?;
         ask.settings.validate().or_usage()?;
         Ok(ask)
+    }
+
+    /// LoadGen's configuration files take the place of the scenario's own settings and words, and
+    /// with them come the full rules; a round only gives its seeds.
+    fn apply_files(&mut self, args: &RunArgs, notes: &mut Vec<String>) -> Result<(), Failure> {
+        if args.conf.has_settings() {
+            let reader = args.conf.reader(self.scenario).or_usage()?;
+            notes.extend(reader.notes.iter().map(ToString::to_string));
+            self.settings = reader.settings;
+            self.measured = Measured::default();
+            self.rules = Rules::MLPERF;
+        }
+        if let Some(round) = &args.round {
+            Round::find(round).or_usage()?.apply(&mut self.settings);
+        }
+        Ok(())
+    }
+
+    /// The audit file wins over everything, as in LoadGen; which mode it asks for is not looked at.
+    fn apply_audit(&mut self, args: &RunArgs, notes: &mut Vec<String>) -> Result<(), Failure> {
+        let mut reader = ConfReader::new("*", self.scenario, args.conf.strict);
+        reader.settings = self.settings.clone();
+        if let Some(warning) = args.conf.apply_audit(&mut reader).or_usage()? {
+            notes.extend(reader.notes.iter().map(ToString::to_string));
+            self.settings = reader.settings;
+            self.warnings.push(warning.to_owned());
+        }
+        Ok(())
     }
 
     fn overlay(&mut self, args: &RunArgs) -> Result<(), Failure> {

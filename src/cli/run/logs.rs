@@ -17,12 +17,21 @@ use crate::summary::Summary;
 use crate::sut::pool::Answer;
 use crate::units::{Latency, SampleId};
 
+/// What was asked for.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// The settings.
+    pub settings: &'a TestSettings,
+    /// Warnings for the detail log.
+    pub warnings: &'a [String],
+}
+
 /// Writes the summary, detail and accuracy logs of a test; `runs` are its sets and what they showed.
 pub fn write(
     folder: &RunFolder,
     bench: &Bench<'_>,
     plan: &Plan,
-    requested: &TestSettings,
+    request: Request<'_>,
     began: SystemTime,
     runs: &[(&LoadableSet, Latency, &Summary)],
     answers: Vec<AccuracyAnswer>,
@@ -44,12 +53,12 @@ pub fn write(
         total_count: library.total_count(),
         performance_count: library.performance_count(),
         requested_mode: plan.effective().mode,
-        requested,
+        requested: request.settings,
         effective: plan.effective(),
         compat: plan.compat(),
         began,
         process: std::process::id(),
-        warnings: &[],
+        warnings: request.warnings,
         sets: &sets,
     }
     .write(folder)

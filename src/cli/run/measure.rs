@@ -249,7 +249,11 @@ impl<'a> Bench<'a> {
         let ending = ending.map_err(blame)?;
         let summary = conclude(record, plan.effective(), ending, ask.rules);
         let shown = [(set, Latency::ZERO, &summary)];
-        logs::write(folder, self, &plan, &settings, started, &shown, Vec::new())?;
+        let request = logs::Request {
+            settings: &settings,
+            warnings: &ask.warnings,
+        };
+        logs::write(folder, self, &plan, request, started, &shown, Vec::new())?;
         let mut entry = RunEntry::new(
             &self.subject.description.name,
             self.subject.precision(),
@@ -346,7 +350,8 @@ fn instance_of(thread: &ThreadPlace) -> Option<usize> {
     thread.name.strip_prefix("detbench-w")?.parse().ok()
 }
 
-fn write_raw(
+/// Writes the latency of every sample, and their histogram second by second.
+pub fn write_raw(
     folder: &RunFolder,
     plan: &Plan,
     set: &LoadableSet,

@@ -4,6 +4,7 @@ pub mod args;
 mod asks;
 mod logs;
 mod measure;
+mod null;
 mod pictures;
 mod record_of_run;
 mod score;
@@ -13,7 +14,7 @@ mod watch;
 
 use std::time::SystemTime;
 
-use self::args::{RunArgs, WarmUpArg};
+use self::args::{RunArgs, SutArg, WarmUpArg};
 use self::asks::Asked;
 use self::measure::Bench;
 use self::pictures::Pictures;
@@ -47,6 +48,9 @@ const WARM_UP: WarmUp = WarmUp {
 /// [`Failure`] for wrong input or a machine that lacks something; what was measured until then is
 /// in the run folder.
 pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
+    if args.sut == SutArg::Null {
+        return null::run(args);
+    }
     // Everything that can be wrong with the flags shows before anything is fetched or measured.
     let asked = Asked::read(args)?;
     let seating = Seating::read(args)?;

@@ -232,6 +232,12 @@ impl RunRecord {
                 let _ = writeln!(text, "INVALID {scenario} {mode}: {reason}.");
             }
         }
+        for entry in &self.entries {
+            for note in &entry.notes {
+                let scenario = entry.scenario.map_or("", |scenario| scenario.name());
+                let _ = writeln!(text, "note: {scenario}: {note}.");
+            }
+        }
         self.placements(&mut text);
         if self.entries.iter().all(|entry| entry.scenario.is_none()) {
             for (mode, scores) in &self.scores {

@@ -118,8 +118,11 @@ pub fn score_all(
             .or_environment()?;
         let labels = &bench.subject.description.labels;
         let logged = logs::answers_of(detector, &answers, &plan, labels);
-        let requested = TestSettings::default();
-        logs::write(&folder, bench, &plan, &requested, began, &shown, logged)?;
+        let request = logs::Request {
+            settings: &TestSettings::default(),
+            warnings: &[],
+        };
+        logs::write(&folder, bench, &plan, request, began, &shown, logged)?;
     }
     let detections = sort_out(bench, modes, answers.into_iter())?;
     let found = modes.iter().zip(detections);

@@ -262,6 +262,9 @@ impl Run<'_> {
         println!("{} on virtual time; nothing was measured\n", self.sut_name);
         if let Some(entry) = entry {
             println!("{}", table::runs(std::slice::from_ref(entry)));
+            for note in &entry.notes {
+                println!("note: {note}.");
+            }
             for reason in &entry.invalid_reasons {
                 println!("INVALID: {reason}.");
             }
