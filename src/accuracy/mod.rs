@@ -6,13 +6,14 @@
 mod coco;
 mod ground_truth;
 mod image_ids;
+pub mod matching;
 mod results;
 mod text;
 
 use std::path::PathBuf;
 
 pub use coco::{score, CategoryScore, CocoScores};
-pub use ground_truth::GroundTruth;
+pub use ground_truth::{GroundTruth, ImageFacts};
 pub use image_ids::read_image_ids;
 pub use results::{read_results, write_results, CocoDetection};
 pub use text::twelve_lines;

@@ -1,8 +1,10 @@
 //! The command line: one file a verb. It alone wires the real parts together.
 
+pub mod categories;
 pub mod failure;
 pub mod import;
 pub mod interrupt;
+pub mod nms;
 pub mod plan;
 pub mod run;
 pub mod score;
@@ -32,6 +34,8 @@ enum Verb {
     Plan(plan::PlanArgs),
     /// Score detections against COCO ground truth
     Score(score::ScoreArguments),
+    /// Run the NMS op on raw heads, or compare its two modes
+    Nms(Box<nms::NmsArgs>),
     /// Convert a TensorFlow.js detector to ONNX
     Import(import::ImportArgs),
 }
@@ -55,6 +59,7 @@ pub fn main() -> u8 {
         Verb::Setup(args) => return setup::run(args),
         Verb::Plan(args) => print_plan(args),
         Verb::Score(args) => print_scores(args),
+        Verb::Nms(args) => print_nms(args),
         Verb::Import(args) => print_import(args),
     };
     match done {
@@ -77,6 +82,11 @@ fn print_plan(args: &plan::PlanArgs) -> Result<Outcome, Failure> {
 
 fn print_import(args: &import::ImportArgs) -> Result<Outcome, Failure> {
     import::run(args, &mut io::stdout().lock()).or_usage()?;
+    Ok(Outcome::Done)
+}
+
+fn print_nms(args: &nms::NmsArgs) -> Result<Outcome, Failure> {
+    nms::run(args, &mut BufWriter::new(io::stdout().lock()))?;
     Ok(Outcome::Done)
 }
 
