@@ -1,8 +1,10 @@
 //! The command line: one file a verb. It alone wires the real parts together.
 
 pub mod categories;
+pub mod detect;
 pub mod failure;
 pub mod import;
+mod inference;
 pub mod interrupt;
 pub mod nms;
 pub mod plan;
@@ -34,6 +36,8 @@ enum Verb {
     Plan(plan::PlanArgs),
     /// Score detections against COCO ground truth
     Score(score::ScoreArguments),
+    /// Detect the objects in pictures
+    Detect(Box<detect::DetectArgs>),
     /// Run the NMS op on raw heads, or compare its two modes
     Nms(Box<nms::NmsArgs>),
     /// Convert a TensorFlow.js detector to ONNX
@@ -59,6 +63,7 @@ pub fn main() -> u8 {
         Verb::Setup(args) => return setup::run(args),
         Verb::Plan(args) => print_plan(args),
         Verb::Score(args) => print_scores(args),
+        Verb::Detect(args) => print_detections(args),
         Verb::Nms(args) => print_nms(args),
         Verb::Import(args) => print_import(args),
     };
@@ -82,6 +87,11 @@ fn print_plan(args: &plan::PlanArgs) -> Result<Outcome, Failure> {
 
 fn print_import(args: &import::ImportArgs) -> Result<Outcome, Failure> {
     import::run(args, &mut io::stdout().lock()).or_usage()?;
+    Ok(Outcome::Done)
+}
+
+fn print_detections(args: &detect::DetectArgs) -> Result<Outcome, Failure> {
+    detect::run(args, &mut BufWriter::new(io::stdout().lock()))?;
     Ok(Outcome::Done)
 }
 

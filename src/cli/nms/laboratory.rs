@@ -92,7 +92,6 @@ pub fn run(args: &NmsArgs, overrides: &Overrides, out: &mut impl Write) -> Resul
     };
     let study = Study {
         title: &bench.title,
-        labels: &bench.labels,
         truth: bench.truth.as_ref(),
         specimens: &bench.specimens,
         settings: &settings,

@@ -11,7 +11,6 @@ use crate::accuracy::matching::Object;
 use crate::accuracy::GroundTruth;
 use crate::laboratory::bootstrap::Difference;
 use crate::laboratory::compare::PictureDifference;
-use crate::model::Labels;
 use crate::postprocess::{Detection, NmsMode};
 
 /// Lines of a table of categories or objects.
@@ -21,8 +20,6 @@ const LINES_MAX: usize = 12;
 pub struct Study<'a> {
     /// The model or the file.
     pub title: &'a str,
-    /// Names of the classes.
-    pub labels: &'a Labels,
     /// The ground truth, where there is one.
     pub truth: Option<&'a GroundTruth>,
     /// The pictures.

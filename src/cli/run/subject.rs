@@ -37,6 +37,39 @@ pub struct Subject {
     anchors: Vec<[f32; 4]>,
 }
 
+/// Which model, and what differs from its model file.
+#[derive(Debug, Clone, Copy)]
+pub struct SubjectRequest<'a> {
+    /// `--model`.
+    pub model: Option<&'a str>,
+    /// `--model-config`.
+    pub config: Option<&'a str>,
+    /// The modes that will be used.
+    pub modes: &'a [NmsMode],
+    /// `--score-threshold`.
+    pub score_threshold: Option<f32>,
+    /// `--iou-threshold`.
+    pub iou_threshold: Option<f32>,
+    /// `--max-detections`.
+    pub max_detections: Option<u32>,
+    /// `--detections-per-class`.
+    pub detections_per_class: Option<u32>,
+}
+
+impl<'a> From<&'a RunArgs> for SubjectRequest<'a> {
+    fn from(args: &'a RunArgs) -> Self {
+        Self {
+            model: args.model.as_deref(),
+            config: args.model_config.as_deref(),
+            modes: args.nms.modes(),
+            score_threshold: args.score_threshold,
+            iou_threshold: args.iou_threshold,
+            max_detections: args.max_detections,
+            detections_per_class: args.detections_per_class,
+        }
+    }
+}
+
 /// Folders in which the files of a named model are looked for.
 fn search_folders() -> Vec<PathBuf> {
     let mut folders = vec![PathBuf::from("."), PathBuf::from("models")];
@@ -50,11 +83,14 @@ fn search_folders() -> Vec<PathBuf> {
 
 impl Subject {
     /// Finds the model that the flags mean; the default one is fetched and imported when needed.
-    pub fn prepare(args: &RunArgs, progress: &dyn Progress) -> Result<Self, Failure> {
+    pub fn prepare(
+        asked: SubjectRequest<'_>,
+        progress: &dyn Progress,
+    ) -> Result<Self, Failure> {
         let search = search_folders();
         let request = ModelRequest {
-            model: args.model.as_deref(),
-            config: args.model_config.as_deref(),
+            model: asked.model,
+            config: asked.config,
             search: &search,
         };
         let resolved = resolve(request).or_usage()?;
@@ -81,7 +117,7 @@ impl Subject {
         let graph = resolved.graph.expect("a file on disk was read");
         let anchors = resolved.description.anchors.load().or_usage()?;
         let subject = Self {
-            nms: thresholds(resolved.description.nms, args),
+            nms: thresholds(resolved.description.nms, asked),
             description: resolved.description,
             onnx,
             sha256: graph.sha256,
@@ -90,7 +126,7 @@ impl Subject {
             notes: resolved.notes,
             anchors,
         };
-        for &mode in args.nms.modes() {
+        for &mode in asked.modes {
             subject.detector(mode).or_usage()?;
         }
         Ok(subject)
@@ -112,6 +148,11 @@ impl Subject {
             heads.classes as usize,
             heads.background,
         )
+    }
+
+    /// The boxes that the box head is relative to.
+    pub fn anchors(&self) -> &[[f32; 4]] {
+        &self.anchors
     }
 
     /// Makes each worker's detectors, one for each mode.
@@ -137,17 +178,17 @@ impl Subject {
     }
 }
 
-fn thresholds(mut nms: NmsSettings, args: &RunArgs) -> NmsSettings {
-    if let Some(score) = args.score_threshold {
+fn thresholds(mut nms: NmsSettings, asked: SubjectRequest<'_>) -> NmsSettings {
+    if let Some(score) = asked.score_threshold {
         nms.score_threshold = score;
     }
-    if let Some(iou) = args.iou_threshold {
+    if let Some(iou) = asked.iou_threshold {
         nms.iou_threshold = iou;
     }
-    if let Some(count) = args.max_detections {
+    if let Some(count) = asked.max_detections {
         nms.max_detections = count;
     }
-    if let Some(count) = args.detections_per_class {
+    if let Some(count) = asked.detections_per_class {
         nms.detections_per_class = count;
     }
     nms
@@ -192,8 +233,11 @@ fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 /// Finds or fetches ONNX Runtime and loads it.
-pub fn load_runtime(args: &RunArgs, progress: &dyn Progress) -> Result<Runtime, Failure> {
-    let located = locate(args.ort_lib.as_deref(), progress).map_err(|error| match &error {
+pub fn load_runtime(
+    named: Option<&Path>,
+    progress: &dyn Progress,
+) -> Result<Runtime, Failure> {
+    let located = locate(named, progress).map_err(|error| match &error {
         LocateError::Named {
             named_by: Source::Flag,
             ..
