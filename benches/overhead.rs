@@ -151,7 +151,7 @@ fn through(
         warm_up_sample: SampleIndex(0),
         answers: None,
     };
-    let clock = Monotonic::new();
+    let clock = pool.clock();
     let mut run = pool.begin(&assignment).expect("warm workers");
     let mut stand = Stand {
         sut: &mut run,

@@ -101,6 +101,6 @@ fn print_nms(args: &nms::NmsArgs) -> Result<Outcome, Failure> {
 }
 
 fn print_scores(args: &score::ScoreArguments) -> Result<Outcome, Failure> {
-    score::run(args, &mut io::stdout().lock()).map_err(Failure::usage)?;
+    score::run(args, &mut io::stdout().lock()).or_usage()?;
     Ok(Outcome::Done)
 }

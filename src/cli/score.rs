@@ -34,11 +34,22 @@ struct Document<'a> {
     scores: &'a CocoScores,
 }
 
+/// Why nothing was scored.
+#[derive(Debug, thiserror::Error)]
+pub enum ScoreError {
+    /// A file, or what it holds.
+    #[error(transparent)]
+    Accuracy(#[from] AccuracyError),
+    /// The answer could not be written.
+    #[error("the scores could not be written: {0}")]
+    Write(#[from] std::io::Error),
+}
+
 /// Scores and writes the answer: pycocotools' twelve lines, or one line of JSON.
 ///
 /// # Errors
 /// Whatever is wrong with the files, each named, and a failure to write.
-pub fn run(arguments: &ScoreArguments, out: &mut impl Write) -> anyhow::Result<()> {
+pub fn run(arguments: &ScoreArguments, out: &mut impl Write) -> Result<(), ScoreError> {
     let scores = scores(arguments)?;
     if arguments.json {
         serde_json::to_writer(
@@ -47,7 +58,8 @@ pub fn run(arguments: &ScoreArguments, out: &mut impl Write) -> anyhow::Result<(
                 schema_version: 1,
                 scores: &scores,
             },
-        )?;
+        )
+        .map_err(std::io::Error::from)?;
         writeln!(out)?;
     } else {
         out.write_all(twelve_lines(&scores.stats).as_bytes())?;

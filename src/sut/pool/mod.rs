@@ -183,6 +183,11 @@ impl Pool {
         Ok(pool)
     }
 
+    /// The clock that stamps the answers; the run that issues must be timed by it too.
+    pub fn clock(&self) -> Monotonic {
+        self.clock
+    }
+
     /// How many workers there are.
     pub fn instance_count(&self) -> usize {
         self.jobs.len()
