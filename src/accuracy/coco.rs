@@ -212,7 +212,7 @@ fn per_category(truth: &GroundTruth, evaluation: &COCOeval) -> Vec<CategoryScore
 }
 
 /// numpy's mean, -1 for nothing.
-fn mean(values: &[f64]) -> f64 {
+pub(super) fn mean(values: &[f64]) -> f64 {
     if values.is_empty() {
         return -1.0;
     }

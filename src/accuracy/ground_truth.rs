@@ -135,6 +135,12 @@ impl GroundTruth {
         &self.images
     }
 
+    /// The ids of the pictures that have an annotation.
+    pub fn annotated_images(&self) -> HashSet<i64> {
+        let annotations = self.annotations.iter();
+        annotations.map(|annotation| annotation.image_id).collect()
+    }
+
     /// The categories' ids and names, ascending by id.
     pub fn categories(&self) -> impl ExactSizeIterator<Item = (i64, &str)> {
         self.categories

@@ -25,6 +25,9 @@ use crate::postprocess::{Detection, NmsMode};
 /// Calls that are timed for each picture unless --repeat says otherwise.
 const REPEAT: u32 = 9;
 
+/// Weaker detections are not drawn: at a low threshold a picture has a hundred of them.
+const DRAWN_FROM: f32 = 0.1;
+
 /// A picture under study.
 pub struct Specimen {
     archive: PathBuf,
@@ -350,11 +353,14 @@ impl Bench {
                 let mut marks = self.marks(alone, size, EMPHASIS);
                 marks.extend(self.marks(&difference.both, size, FAINT));
                 marks.extend(of_truth.iter().cloned());
+                let count = |detections: &[Detection]| {
+                    detections.iter().filter(|detection| is_drawn(detection)).count()
+                };
                 let title = format!(
-                    "{}: {} detections, {} that {} has not (red)",
+                    "{}: {} from score {DRAWN_FROM}, red: {} that {} lacks",
                     mode.nms.name(),
-                    mode.detections[*index].len(),
-                    alone.len(),
+                    count(&mode.detections[*index]),
+                    count(alone),
                     other.name()
                 );
                 (title, annotate(&picture, &marks))
@@ -380,8 +386,6 @@ impl Bench {
         (width, height): (f64, f64),
         color: embedded_graphics::pixelcolor::Rgb888,
     ) -> Vec<Mark> {
-        /// Weaker boxes are drawn without words: a picture at a low threshold has a hundred of them.
-        const WORDS_FROM: f32 = 0.1;
         let mark = |detection: &Detection| {
             let name = self.labels.name(detection.class);
             let name = name.map_or_else(|| format!("class {}", detection.class), str::to_owned);
@@ -392,17 +396,18 @@ impl Bench {
                     f64::from(detection.x_max) * width,
                     f64::from(detection.y_max) * height,
                 ],
-                label: if detection.score >= WORDS_FROM {
-                    format!("{name} {:.2}", detection.score)
-                } else {
-                    String::new()
-                },
+                label: format!("{name} {:.2}", detection.score),
                 color,
                 is_dashed: false,
             }
         };
-        detections.iter().map(mark).collect()
+        let drawn = detections.iter().filter(|detection| is_drawn(detection));
+        drawn.map(mark).collect()
     }
+}
+
+fn is_drawn(detection: &Detection) -> bool {
+    detection.score >= DRAWN_FROM
 }
 
 fn begin(
