@@ -295,8 +295,7 @@ pub fn write_npz(path: &Path, arrays: &[(&str, TensorView<'_>)]) -> Result<(), N
         source,
     };
     let mut zip = ZipWriter::new(io::BufWriter::new(File::create(path).map_err(failed)?));
-    let options =
-        SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    let options = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
     for (name, tensor) in arrays {
         zip.start_file(format!("{name}.npy"), options)
             .map_err(|error| failed(error.into()))?;
@@ -314,15 +313,11 @@ fn npy(tensor: TensorView<'_>) -> Vec<u8> {
         TensorData::U8(data) => ("|u1", data.to_vec()),
         TensorData::I64(data) => ("<i8", data.iter().flat_map(|v| v.to_le_bytes()).collect()),
     };
-    let mut axes: String = tensor
-        .shape
-        .iter()
-        .map(|axis| format!("{axis}, "))
-        .collect();
-    if tensor.shape.len() > 1 {
-        axes.truncate(axes.len() - 2);
-    } else {
-        axes.truncate(axes.trim_end().len());
+    let lengths: Vec<String> = tensor.shape.iter().map(ToString::to_string).collect();
+    let mut axes = lengths.join(", ");
+    if lengths.len() == 1 {
+        // A tuple of one, as Python writes it.
+        axes.push(',');
     }
     let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({axes}), }}");
     // The data begin at a multiple of 64; a line feed ends the header.
@@ -365,7 +360,10 @@ mod tests {
         assert_eq!(npz.array("floats").unwrap().view(), FLOATS);
         assert_eq!(npz.array("bytes").unwrap().view(), BYTES);
         let error = npz.array("scores").err().unwrap().to_string();
-        assert!(error.ends_with("has no array `scores`; it holds floats, bytes"), "{error}");
+        assert!(
+            error.ends_with("has no array `scores`; it holds floats, bytes"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -382,11 +380,14 @@ mod tests {
 
     #[test]
     fn headers_of_numpy_are_understood() {
-        let header = Header::parse("{'descr': '<f4', 'fortran_order': False, 'shape': (), }\n").unwrap();
+        let header =
+            Header::parse("{'descr': '<f4', 'fortran_order': False, 'shape': (), }\n").unwrap();
         assert_eq!((header.descr.as_str(), header.shape.len()), ("<f4", 0));
-        let header = Header::parse("{'descr': '|u1', 'fortran_order': True, 'shape': (3, 1), }").unwrap();
+        let header =
+            Header::parse("{'descr': '|u1', 'fortran_order': True, 'shape': (3, 1), }").unwrap();
         assert_eq!((header.is_fortran, header.shape), (false, vec![3, 1]));
-        let header = Header::parse("{'descr': '<f8', 'fortran_order': True, 'shape': (3, 2)}").unwrap();
+        let header =
+            Header::parse("{'descr': '<f8', 'fortran_order': True, 'shape': (3, 2)}").unwrap();
         assert_eq!((header.descr.as_str(), header.is_fortran), ("<f8", true));
         assert!(Header::parse("{'descr': '<f8', 'shape': (x,)}").is_none());
     }

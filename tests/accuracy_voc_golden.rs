@@ -54,9 +54,14 @@ fn check(set: &Value, failures: &mut Vec<String>) -> usize {
                 (found.false_positives, "fp"),
             ];
             let counted = counts.iter().all(|(count, key)| expected[key] == *count);
-            if !counted || !same(found.ap_11, &expected["ap11"]) || !same(found.ap_all, &expected["ap_all"]) {
+            if !counted
+                || !same(found.ap_11, &expected["ap11"])
+                || !same(found.ap_all, &expected["ap_all"])
+            {
                 let (set, style) = (&set["name"], style.name());
-                failures.push(format!("{set} {style} {class}: {found:?}, expected {expected}"));
+                failures.push(format!(
+                    "{set} {style} {class}: {found:?}, expected {expected}"
+                ));
             }
             compared += 1;
         }
@@ -69,9 +74,13 @@ fn sets() -> Vec<PathBuf> {
     if let Some(more) = std::env::var_os("DETBENCH_GOLDEN") {
         folders.extend(std::env::split_paths(&more).map(|folder| folder.join("voc")));
     }
-    let files = folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok());
+    let files = folders
+        .iter()
+        .filter_map(|folder| std::fs::read_dir(folder).ok());
     let files = files.flatten().map(|entry| entry.unwrap().path());
-    files.filter(|path| path.extension().is_some_and(|end| end == "json")).collect()
+    files
+        .filter(|path| path.extension().is_some_and(|end| end == "json"))
+        .collect()
 }
 
 #[test]

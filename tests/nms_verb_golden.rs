@@ -65,9 +65,15 @@ fn command(case: &Value, binary: &[u8], folder: &Path) -> Command {
         .collect();
     write_npz(&file, &entries).unwrap();
     let params = case["params"].as_object().unwrap();
-    let mode = if params["use_regular_nms"] == true { "regular" } else { "fast" };
+    let mode = if params["use_regular_nms"] == true {
+        "regular"
+    } else {
+        "fast"
+    };
     let mut command = Command::cargo_bin("detbench").unwrap();
-    command.args(["nms", "--json", "--nms", mode, "--input"]).arg(&file);
+    command
+        .args(["nms", "--json", "--nms", mode, "--input"])
+        .arg(&file);
     command.arg("--set");
     for (key, value) in params {
         // An absent key reads as zero, but for detections_per_class.
@@ -107,7 +113,11 @@ fn check(case: &Value, binary: &[u8]) -> Result<(), String> {
     let expect = &case["expect"];
     if expect["status"] == "error" {
         let is_refused = output.status.code() == Some(2) && output.stdout.is_empty();
-        return if is_refused { Ok(()) } else { Err("the op fails here".into()) };
+        return if is_refused {
+            Ok(())
+        } else {
+            Err("the op fails here".into())
+        };
     }
     if !output.status.success() {
         return Err(words);
@@ -118,7 +128,10 @@ fn check(case: &Value, binary: &[u8]) -> Result<(), String> {
         return Err(format!("{} detections", result["num_detections"]));
     }
     if result["slots"] != expect["slots"] {
-        return Err(format!("slots {}, expected {}", result["slots"], expect["slots"]));
+        return Err(format!(
+            "slots {}, expected {}",
+            result["slots"], expect["slots"]
+        ));
     }
     let boxes = floats(binary, &expect["boxes"]);
     let classes = floats(binary, &expect["classes"]);
@@ -165,6 +178,10 @@ fn the_verb_gives_the_golden_answers_slot_by_slot() {
             }
         }
     }
-    assert!(failures.is_empty(), "{passed} cases pass, these do not:\n{}", failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{passed} cases pass, these do not:\n{}",
+        failures.join("\n")
+    );
     assert!(passed >= 20);
 }

@@ -15,7 +15,12 @@ pub fn ck_rounded(detections: &[CocoDetection]) -> Vec<CocoDetection> {
             let (left, top) = (corner(x), corner(y));
             let (right, bottom) = (corner(x + width), corner(y + height));
             CocoDetection {
-                bbox: [left, top, rounded::<2>(right - left), rounded::<2>(bottom - top)],
+                bbox: [
+                    left,
+                    top,
+                    rounded::<2>(right - left),
+                    rounded::<2>(bottom - top),
+                ],
                 score: rounded::<3>(f64::from(detection.score as f32)),
                 ..*detection
             }

@@ -87,7 +87,10 @@ pub fn score(
 }
 
 /// The images to evaluate, ascending.
-pub(super) fn images(truth: &GroundTruth, subset: Option<&[i64]>) -> Result<Vec<i64>, AccuracyError> {
+pub(super) fn images(
+    truth: &GroundTruth,
+    subset: Option<&[i64]>,
+) -> Result<Vec<i64>, AccuracyError> {
     let Some(subset) = subset else {
         return Ok(truth.image_ids().to_vec());
     };
@@ -102,7 +105,10 @@ pub(super) fn images(truth: &GroundTruth, subset: Option<&[i64]>) -> Result<Vec<
     Ok(images)
 }
 
-pub(super) fn check(truth: &GroundTruth, detections: &[CocoDetection]) -> Result<(), AccuracyError> {
+pub(super) fn check(
+    truth: &GroundTruth,
+    detections: &[CocoDetection],
+) -> Result<(), AccuracyError> {
     for (index, detection) in detections.iter().enumerate() {
         let CocoDetection {
             image_id, score, ..

@@ -122,10 +122,15 @@ impl Matches {
             best.truncate(DETECTIONS_MAX);
             let (fates, finders) = match_picture(&best, objects);
             let scores = best.iter().map(|detection| detection.score);
-            let ranked = scores.zip(fates).map(|(score, fates)| (score, Ranked { picture, fates }));
+            let ranked = scores
+                .zip(fates)
+                .map(|(score, fates)| (score, Ranked { picture, fates }));
             ranking.extend(ranked);
             let before = self.objects.len();
-            let counted = objects.iter().zip(finders).filter(|(object, _)| !is_ignored(object));
+            let counted = objects
+                .iter()
+                .zip(finders)
+                .filter(|(object, _)| !is_ignored(object));
             self.objects.extend(counted.map(|(object, finder)| Object {
                 picture,
                 category_id: key.0,
@@ -137,7 +142,8 @@ impl Matches {
             }
         }
         ranking.sort_by(|a, b| best_first(a.0, b.0));
-        self.ranking.push(ranking.into_iter().map(|(_, ranked)| ranked).collect());
+        self.ranking
+            .push(ranking.into_iter().map(|(_, ranked)| ranked).collect());
         self.object_counts.push(counts);
     }
 
@@ -145,7 +151,9 @@ impl Matches {
     /// without an object.
     pub fn average_precision(&self, category: usize, weights: &[u32]) -> Option<f64> {
         let counts = self.object_counts[category].iter();
-        let objects: u32 = counts.map(|&(picture, count)| count * weights[picture]).sum();
+        let objects: u32 = counts
+            .map(|&(picture, count)| count * weights[picture])
+            .sum();
         if objects == 0 {
             return None;
         }
@@ -187,7 +195,8 @@ impl Matches {
     pub fn mean_average_precision(&self, weights: &[u32]) -> Option<f64> {
         let categories = 0..self.category_ids.len();
         let (mut sum, mut count) = (0.0, 0_u32);
-        for precision in categories.filter_map(|category| self.average_precision(category, weights)) {
+        for precision in categories.filter_map(|category| self.average_precision(category, weights))
+        {
             sum += precision;
             count += 1;
         }
@@ -206,7 +215,11 @@ fn mean_over_recalls(precisions: &mut [f64], objects: u32) -> f64 {
     let mut hit = 0;
     let mut sum = 0.0;
     for step in 0..RECALLS {
-        let wanted = if step == RECALLS - 1 { 1.0 } else { f64::from(step) * 0.01 };
+        let wanted = if step == RECALLS - 1 {
+            1.0
+        } else {
+            f64::from(step) * 0.01
+        };
         while hit < precisions.len() && ((hit + 1) as f64 / f64::from(objects)) < wanted {
             hit += 1;
         }
@@ -280,7 +293,11 @@ fn best_object(
         if found.is_some_and(|found| !is_ignored(objects[found])) && is_ignored(objects[object]) {
             break;
         }
-        let overlap = iou(&detection.bbox, &objects[object].bbox, objects[object].iscrowd);
+        let overlap = iou(
+            &detection.bbox,
+            &objects[object].bbox,
+            objects[object].iscrowd,
+        );
         if overlap >= best {
             best = overlap;
             found = Some(object);
@@ -299,7 +316,11 @@ fn iou(detection: &[f64; 4], object: &[f64; 4], is_crowd: bool) -> f64 {
         return 0.0;
     }
     let shared = width * height;
-    let whole = if is_crowd { dw * dh } else { dw * dh + gw * gh - shared };
+    let whole = if is_crowd {
+        dw * dh
+    } else {
+        dw * dh + gw * gh - shared
+    };
     shared / whole
 }
 
@@ -358,7 +379,10 @@ mod tests {
 
     #[test]
     fn an_object_knows_who_found_it() {
-        let truth = truth(&[(1, 1, [0, 0, 10, 10], false), (1, 1, [50, 50, 10, 10], false)]);
+        let truth = truth(&[
+            (1, 1, [0, 0, 10, 10], false),
+            (1, 1, [50, 50, 10, 10], false),
+        ]);
         let detection = CocoDetection {
             image_id: 1,
             category_id: 1,

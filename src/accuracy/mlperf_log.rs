@@ -50,7 +50,9 @@ pub enum MlperfLogError {
         images: usize,
     },
     /// An image of unknown size.
-    #[error("the annotations do not say the width and height of image {image_id}, which its boxes need")]
+    #[error(
+        "the annotations do not say the width and height of image {image_id}, which its boxes need"
+    )]
     Size {
         /// The image.
         image_id: i64,
@@ -139,9 +141,21 @@ pub fn read_mlperf_log(
             let Some(category_id) = labels(label as i64) else {
                 continue;
             };
-            let detection = Detection { y_min, x_min, y_max, x_max, score, class: 0 };
+            let detection = Detection {
+                y_min,
+                x_min,
+                y_max,
+                x_max,
+                score,
+                class: 0,
+            };
             let size = (image.width, image.height);
-            detections.push(CocoDetection::from_detection(&detection, image.id, category_id, size));
+            detections.push(CocoDetection::from_detection(
+                &detection,
+                image.id,
+                category_id,
+                size,
+            ));
         }
     }
     Ok(MlperfLog {
@@ -168,7 +182,11 @@ mod tests {
     use super::*;
 
     fn hex(floats: &[f32]) -> String {
-        floats.iter().flat_map(|value| value.to_le_bytes()).map(|byte| format!("{byte:02X}")).collect()
+        let bytes = floats.iter().flat_map(|value| value.to_le_bytes());
+        let digits = bytes.flat_map(|byte| [byte >> 4, byte & 15]);
+        digits
+            .map(|digit| char::from_digit(digit.into(), 16).expect("below 16"))
+            .collect()
     }
 
     fn read(entries: &[(u64, String)]) -> Result<MlperfLog, String> {
@@ -180,7 +198,12 @@ mod tests {
             .collect();
         std::fs::write(&path, serde_json::to_string(&entries).unwrap()).unwrap();
         let images: Vec<ImageFacts> = [30, 20, 10]
-            .map(|id| ImageFacts { id, file_name: String::new(), width: 200, height: 100 })
+            .map(|id| ImageFacts {
+                id,
+                file_name: String::new(),
+                width: 200,
+                height: 100,
+            })
             .into();
         read_mlperf_log(&path, &images, |label| (label != 7).then_some(label))
             .map_err(|error| error.to_string())
@@ -188,7 +211,9 @@ mod tests {
 
     #[test]
     fn records_become_pixels_of_the_sample_th_image() {
-        let found = hex(&[1.0, 0.25, 0.5, 0.75, 1.0, 0.5, 3.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.25, 7.0]);
+        let found = hex(&[
+            1.0, 0.25, 0.5, 0.75, 1.0, 0.5, 3.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.25, 7.0,
+        ]);
         let again = hex(&[1.0, 0.0, 0.0, 1.0, 1.0, 0.5, 3.0]);
         let log = read(&[(1, found), (2, String::new()), (1, again), (0, hex(&[0.0]))]).unwrap();
         assert_eq!(log.image_ids, [10, 20, 30]);
@@ -204,10 +229,18 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_refused_by_entry() {
         let good = hex(&[0.0, 0.0, 0.0, 1.0, 1.0, 0.5, 3.0]);
-        assert!(read(&[(0, good.clone()), (3, good.clone())]).unwrap_err().contains("entry 1 answers sample 3"));
-        assert!(read(&[(1, good.clone())]).unwrap_err().contains("name sample 0"));
-        assert!(read(&[(0, good[1..].to_owned())]).unwrap_err().contains("entry 0"));
-        assert!(read(&[(0, format!("{good}00000000"))]).unwrap_err().contains("records of 7"));
+        assert!(read(&[(0, good.clone()), (3, good.clone())])
+            .unwrap_err()
+            .contains("entry 1 answers sample 3"));
+        assert!(read(&[(1, good.clone())])
+            .unwrap_err()
+            .contains("name sample 0"));
+        assert!(read(&[(0, good[1..].to_owned())])
+            .unwrap_err()
+            .contains("entry 0"));
+        assert!(read(&[(0, format!("{good}00000000"))])
+            .unwrap_err()
+            .contains("records of 7"));
         assert!(read(&[(0, "é".repeat(8))]).is_err());
     }
 }

@@ -54,7 +54,10 @@ impl Lettering {
     /// edge, and further down where another label stands.
     pub(super) fn label(self, picture: &mut Picture, mark: &Mark, taken: &mut Vec<Place>) {
         let [left, top, ..] = clipped(picture, mark.edges);
-        let (width, height) = (i64::from(self.width(&mark.label)) + 4, i64::from(self.line_height()));
+        let (width, height) = (
+            i64::from(self.width(&mark.label)) + 4,
+            i64::from(self.line_height()),
+        );
         let left = left.min(i64::from(picture.width) - width).max(0);
         let above = top - height;
         let mut place = if above >= 0 { above } else { top };
@@ -128,7 +131,10 @@ impl DrawTarget for Page<'_> {
     type Color = Rgb888;
     type Error = Infallible;
 
-    fn draw_iter<I: IntoIterator<Item = Pixel<Rgb888>>>(&mut self, dots: I) -> Result<(), Infallible> {
+    fn draw_iter<I: IntoIterator<Item = Pixel<Rgb888>>>(
+        &mut self,
+        dots: I,
+    ) -> Result<(), Infallible> {
         for Pixel(dot, color) in dots {
             for y in 0..self.scale {
                 for x in 0..self.scale {

@@ -190,8 +190,9 @@ impl Look<'_> {
         let drawn = match self.draw {
             Some(folder) => {
                 let path = folder.join(self.drawing_name(file));
-                write_png(&path, &annotate(&picture, &self.marks(&detections, size)))
-                    .map_err(|error| Failure::environment(format!("{}: {error}", path.display())))?;
+                write_png(&path, &annotate(&picture, &self.marks(&detections, size))).map_err(
+                    |error| Failure::environment(format!("{}: {error}", path.display())),
+                )?;
                 Some(path)
             }
             None => None,
@@ -211,7 +212,14 @@ impl Look<'_> {
     }
 
     fn found(&self, detection: &Detection, (width, height): (f32, f32)) -> Found {
-        let Detection { y_min, x_min, y_max, x_max, score, class } = *detection;
+        let Detection {
+            y_min,
+            x_min,
+            y_max,
+            x_max,
+            score,
+            class,
+        } = *detection;
         Found {
             label: self.label(class),
             class,
@@ -253,7 +261,11 @@ impl Look<'_> {
 
     /// `dog.png`; a second picture of that name becomes `dog-2.png`.
     fn drawing_name(&mut self, file: &Path) -> String {
-        let stem = file.file_stem().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
+        let stem = file
+            .file_stem()
+            .unwrap_or(file.as_os_str())
+            .to_string_lossy()
+            .into_owned();
         let count = self.names.entry(stem.clone()).or_insert(0);
         *count += 1;
         match *count {

@@ -33,7 +33,9 @@ impl<'a> Inference<'a> {
     pub fn outputs(&self) -> Result<Vec<TensorView<'_>>, Failure> {
         let outputs = 0..self.model.output_count();
         let outputs = outputs.map(|index| self.model.output(index));
-        outputs.collect::<Result<_, _>>().map_err(Failure::environment)
+        outputs
+            .collect::<Result<_, _>>()
+            .map_err(Failure::environment)
     }
 
     /// Detections of the last run.
@@ -49,8 +51,13 @@ impl<'a> Inference<'a> {
     pub fn raw_heads(&self) -> Result<(Vec<f32>, Vec<f32>), Failure> {
         let heads = &self.subject.description.heads;
         let outputs = self.outputs()?;
-        let &[TensorView { data: TensorData::F32(boxes), .. }, TensorView { data: TensorData::F32(scores), .. }] =
-            outputs.as_slice()
+        let &[TensorView {
+            data: TensorData::F32(boxes),
+            ..
+        }, TensorView {
+            data: TensorData::F32(scores),
+            ..
+        }] = outputs.as_slice()
         else {
             return Err(Failure::usage(format!(
                 "{} has no raw heads (boxes and scores of f32) that could be saved",
@@ -60,11 +67,15 @@ impl<'a> Inference<'a> {
         let mut probabilities = scores.to_vec();
         match heads.activation {
             Activation::None => {}
-            Activation::Sigmoid => probabilities.iter_mut().for_each(|score| *score = sigmoid(*score)),
+            Activation::Sigmoid => probabilities
+                .iter_mut()
+                .for_each(|score| *score = sigmoid(*score)),
             Activation::Softmax => {
                 let columns = heads.score_columns() as usize;
                 let mut scratch = Vec::new();
-                let rows = scores.chunks_exact(columns).zip(probabilities.chunks_exact_mut(columns));
+                let rows = scores
+                    .chunks_exact(columns)
+                    .zip(probabilities.chunks_exact_mut(columns));
                 for (logits, row) in rows {
                     softmax(logits, row, &mut scratch);
                 }

@@ -59,7 +59,7 @@ pub enum VocStyleArgument {
     Devkit,
     /// pytorch-ssd.
     Ptssd,
-    /// HiKapok's SSD: guarded f64 arithmetic.
+    /// `HiKapok`'s SSD: guarded f64 arithmetic.
     #[default]
     Hikapok,
 }
@@ -120,7 +120,11 @@ pub fn run(arguments: &ScoreArguments, out: &mut impl Write) -> Result<(), Score
         writeln!(out, "mAP={:.3}%", 100.0 * scores.stats[0])?;
     }
     if arguments.ck_rounding {
-        writeln!(out, "mAP: {:?}\nRecall: {:?}", scores.stats[0], scores.stats[8])?;
+        writeln!(
+            out,
+            "mAP: {:?}\nRecall: {:?}",
+            scores.stats[0], scores.stats[8]
+        )?;
     }
     Ok(())
 }
@@ -133,15 +137,13 @@ fn scores(arguments: &ScoreArguments) -> Result<CocoScores, AccuracyError> {
         .transpose()?;
     let ground_truth = arguments.annotations.as_deref();
     let ground_truth = GroundTruth::read(ground_truth.expect("clap asks for it without --voc"))?;
-    let (mut detections, image_ids) = match &arguments.mlperf_log {
-        Some(log) => {
-            let log = logged(arguments, log, &ground_truth)?;
-            (log.detections, Some(log.image_ids))
-        }
-        None => {
-            let path = arguments.detections.as_deref();
-            (read_results(path.expect("clap asks for it without a log"))?, image_ids)
-        }
+    let (mut detections, image_ids) = if let Some(log) = &arguments.mlperf_log {
+        let log = logged(arguments, log, &ground_truth)?;
+        (log.detections, Some(log.image_ids))
+    } else {
+        let path = arguments.detections.as_deref();
+        let path = path.expect("clap asks for it without a log");
+        (read_results(path)?, image_ids)
     };
     if arguments.ck_rounding {
         detections = ck_rounded(&detections);

@@ -133,14 +133,25 @@ mod tests {
 
     #[test]
     fn a_clear_difference_is_clear_and_none_is_none() {
-        let (all, most, other) = (matches(|_| true), matches(|id| id % 4 > 0), matches(|id| id > 9));
+        let (all, most, other) = (
+            matches(|_| true),
+            matches(|id| id % 4 > 0),
+            matches(|id| id > 9),
+        );
         let difference = paired(&all, &most, 200, 1).map.unwrap();
-        assert!(difference.is_clear() && difference.low < difference.estimate, "{difference:?}");
+        assert!(
+            difference.is_clear() && difference.low < difference.estimate,
+            "{difference:?}"
+        );
         assert!(difference.high > difference.estimate, "{difference:?}");
         // As many found, but other ones.
         assert!(!paired(&most, &other, 200, 1).map.unwrap().is_clear());
         let same = paired(&all, &all, 50, 1);
-        let zero = Difference { estimate: 0.0, low: 0.0, high: 0.0 };
+        let zero = Difference {
+            estimate: 0.0,
+            low: 0.0,
+            high: 0.0,
+        };
         assert_eq!(same.per_category, [Some(zero), None]);
     }
 

@@ -130,13 +130,24 @@ impl PictureDifference {
     /// Compares by box and class, bit for bit: both modes decode the same boxes.
     pub fn new(first: &[Detection], second: &[Detection]) -> Self {
         let key = |detection: &Detection| {
-            let Detection { y_min, x_min, y_max, x_max, class, .. } = *detection;
+            let Detection {
+                y_min,
+                x_min,
+                y_max,
+                x_max,
+                class,
+                ..
+            } = *detection;
             ([y_min, x_min, y_max, x_max].map(f32::to_bits), class)
         };
         let in_first: HashSet<_> = first.iter().map(key).collect();
         let in_second: HashSet<_> = second.iter().map(key).collect();
-        let (both, only_first) = first.iter().partition(|&found| in_second.contains(&key(found)));
-        let only_second = second.iter().filter(|&found| !in_first.contains(&key(found)));
+        let (both, only_first) = first
+            .iter()
+            .partition(|&found| in_second.contains(&key(found)));
+        let only_second = second
+            .iter()
+            .filter(|&found| !in_first.contains(&key(found)));
         Self {
             only_first,
             only_second: only_second.copied().collect(),
@@ -159,12 +170,16 @@ mod tests {
     fn pictures_differ_by_the_scores_that_one_mode_lacks() {
         let found = |x_min: f32, class, score| Detection {
             x_min,
-            class,
             score,
+            class,
             ..Detection::default()
         };
         let first = [found(0.0, 1, 0.9), found(0.5, 2, 0.5), found(0.5, 3, 0.25)];
-        let second = [found(0.0, 1, 0.9), found(0.5, 2, 0.5), found(0.75, 2, 0.125)];
+        let second = [
+            found(0.0, 1, 0.9),
+            found(0.5, 2, 0.5),
+            found(0.75, 2, 0.125),
+        ];
         let difference = PictureDifference::new(&first, &second);
         assert_eq!(difference.only_first, [first[2]]);
         assert_eq!(difference.only_second, [second[2]]);

@@ -147,10 +147,16 @@ impl RawHeads {
             }
             match (holds.view().data, quantization) {
                 (TensorData::U8(_), None) => {
-                    return Err(HeadsError::Unquantized { path: path(), array })
+                    return Err(HeadsError::Unquantized {
+                        path: path(),
+                        array,
+                    })
                 }
                 (TensorData::F32(_), Some(_)) => {
-                    return Err(HeadsError::NotQuantized { path: path(), array })
+                    return Err(HeadsError::NotQuantized {
+                        path: path(),
+                        array,
+                    })
                 }
                 _ => {}
             }
@@ -183,7 +189,11 @@ impl RawHeads {
     }
 
     /// Lends the heads of one picture to `use_inputs`, shaped as the op takes them.
-    pub fn with_picture<T>(&self, picture: usize, use_inputs: impl FnOnce(&[Input<'_>; 3]) -> T) -> T {
+    pub fn with_picture<T>(
+        &self,
+        picture: usize,
+        use_inputs: impl FnOnce(&[Input<'_>; 3]) -> T,
+    ) -> T {
         let rows = self.anchors.shape[0];
         let of_picture = |array: &Array| [1, rows, *array.shape.last().expect("checked rank")];
         let (boxes_shape, scores_shape) = (of_picture(&self.boxes), of_picture(&self.scores));
@@ -259,7 +269,10 @@ mod tests {
     #[test]
     fn a_batch_lends_each_pictures_own_rows() {
         let heads = read(&[2, 3, 4], &[2, 3, 2], &[3, 4], Quantizations::default()).unwrap();
-        assert_eq!((heads.picture_count(), heads.anchor_count(), heads.columns()), (2, 3, 2));
+        assert_eq!(
+            (heads.picture_count(), heads.anchor_count(), heads.columns()),
+            (2, 3, 2)
+        );
         heads.with_picture(1, |inputs| {
             assert_eq!(inputs[0].tensor.shape, [1, 3, 4]);
             let TensorData::F32(scores) = inputs[1].tensor.data else {
@@ -274,7 +287,10 @@ mod tests {
         let plain = Quantizations::default();
         let refused = |boxes, scores, anchors| read(boxes, scores, anchors, plain).unwrap_err();
         let error = refused(&[3, 3], &[3, 2], &[3, 4]);
-        assert!(error.contains("array `boxes`") && error.contains("[3, 3]"), "{error}");
+        assert!(
+            error.contains("array `boxes`") && error.contains("[3, 3]"),
+            "{error}"
+        );
         assert!(refused(&[3, 4], &[2, 2], &[3, 4]).contains("array `scores`"));
         assert!(refused(&[2, 3, 4], &[3, 2], &[3, 4]).contains("[2, 3, columns]"));
         assert!(refused(&[3, 4], &[3, 2], &[3, 5]).contains("array `anchors`"));

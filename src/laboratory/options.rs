@@ -40,7 +40,9 @@ pub enum OptionError {
         expectation: &'static str,
     },
     /// More slots than memory is worth.
-    #[error("max_detections x max_classes_per_detection is {slots}, but should be at most {SLOTS_MAX}")]
+    #[error(
+        "max_detections x max_classes_per_detection is {slots}, but should be at most {SLOTS_MAX}"
+    )]
     Slots {
         /// How many there would be.
         slots: i64,
@@ -209,8 +211,13 @@ mod tests {
 
     #[test]
     fn options_are_set_by_the_ops_own_names() {
-        let overrides =
-            Overrides::parse(["nms_score_threshold=1e-8", "max_detections=7", "y_scale=1", "max_detections=8"]).unwrap();
+        let overrides = Overrides::parse([
+            "nms_score_threshold=1e-8",
+            "max_detections=7",
+            "y_scale=1",
+            "max_detections=8",
+        ])
+        .unwrap();
         let options = overrides.apply(default_options(91)).unwrap();
         assert_eq!(options.nms_score_threshold.to_bits(), 1e-8_f32.to_bits());
         assert_eq!((options.max_detections, options.num_classes), (8, 90));

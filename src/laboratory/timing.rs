@@ -37,7 +37,7 @@ fn median(values: &mut [u64]) -> f64 {
     if values.len() % 2 == 1 {
         values[middle] as f64
     } else {
-        (values[middle - 1] as f64 + values[middle] as f64) / 2.0
+        f64::midpoint(values[middle - 1] as f64, values[middle] as f64)
     }
 }
 

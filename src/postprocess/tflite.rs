@@ -182,9 +182,10 @@ impl DetectionPostProcess {
             let mode = self.options.mode();
             let nms = match &mut self.nms {
                 Some((made_for, of, nms)) if (*made_for, *of) == (rows, classes) => nms,
-                nms => {
-                    let made = Nms::new(mode, settings, rows, classes).with_revision(self.revision);
-                    &mut nms.insert((rows, classes, made)).2
+                stale => {
+                    let fresh =
+                        Nms::new(mode, settings, rows, classes).with_revision(self.revision);
+                    &mut stale.insert((rows, classes, fresh)).2
                 }
             };
             let scores = ScoreRows {

@@ -69,6 +69,7 @@ pub struct VocClassScore {
 }
 
 /// JSON has no NaN.
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde asks for a reference.
 fn number_or_nan<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     if value.is_nan() {
         serializer.serialize_str("NaN")
@@ -79,8 +80,26 @@ fn number_or_nan<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::
 
 /// The twenty classes in the order of VOC's own lists.
 pub const CLASSES: [&str; 20] = [
-    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
-    "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
 ];
 
 /// Scores one class; detections of equal score keep their order.
@@ -91,8 +110,13 @@ pub fn score_class(
     style: VocStyle,
 ) -> VocClassScore {
     let objects: Vec<&VocObject> = objects.iter().filter(|one| one.class == class).collect();
-    let mut found: Vec<&VocDetection> = detections.iter().filter(|one| one.class == class).collect();
-    found.sort_by(|a, b| b.score.partial_cmp(&a.score).expect("NaN scores were refused"));
+    let mut found: Vec<&VocDetection> =
+        detections.iter().filter(|one| one.class == class).collect();
+    found.sort_by(|a, b| {
+        b.score
+            .partial_cmp(&a.score)
+            .expect("NaN scores were refused")
+    });
     let object_count = objects.iter().filter(|object| !object.is_difficult).count() as u32;
     let mut taken = vec![false; objects.len()];
     let (mut right, mut wrong) = (0_u32, 0_u32);
@@ -115,8 +139,16 @@ pub fn score_class(
         object_count,
         true_positives: right,
         false_positives: wrong,
-        ap_11: if is_unknown { -1.0 } else { style.eleven_points(&recall, &precision) },
-        ap_all: if is_unknown { -1.0 } else { style.all_points(&recall, &precision) },
+        ap_11: if is_unknown {
+            -1.0
+        } else {
+            style.eleven_points(&recall, &precision)
+        },
+        ap_all: if is_unknown {
+            -1.0
+        } else {
+            style.all_points(&recall, &precision)
+        },
     }
 }
 
@@ -162,7 +194,9 @@ impl VocStyle {
     fn iou(self, object: &[f64; 4], found: &[f64; 4]) -> f64 {
         match self {
             Self::Devkit => {
-                let area = |[x_min, y_min, x_max, y_max]: &[f64; 4]| (x_max - x_min + 1.0) * (y_max - y_min + 1.0);
+                let area = |[x_min, y_min, x_max, y_max]: &[f64; 4]| {
+                    (x_max - x_min + 1.0) * (y_max - y_min + 1.0)
+                };
                 let width = object[2].min(found[2]) - object[0].max(found[0]) + 1.0;
                 let height = object[3].min(found[3]) - object[1].max(found[1]) + 1.0;
                 if width <= 0.0 || height <= 0.0 {
@@ -174,7 +208,8 @@ impl VocStyle {
             }
             Self::Hikapok => {
                 let object = object.map(|edge| edge - 1.0);
-                let area = |[x_min, y_min, x_max, y_max]: [f64; 4]| (x_max - x_min) * (y_max - y_min);
+                let area =
+                    |[x_min, y_min, x_max, y_max]: [f64; 4]| (x_max - x_min) * (y_max - y_min);
                 let width = (object[2].min(found[2]) - object[0].max(found[0])).max(0.0);
                 let height = (object[3].min(found[3]) - object[1].max(found[1])).max(0.0);
                 let shared = width * height;
@@ -184,7 +219,9 @@ impl VocStyle {
                 let shift = |corners: &[f64; 4]| corners.map(|edge| edge as f32 - 1.0);
                 let (object, found) = (shift(object), shift(found));
                 let side = |side: f32| side.max(0.0);
-                let area = |[x_min, y_min, x_max, y_max]: [f32; 4]| side(x_max - x_min) * side(y_max - y_min);
+                let area = |[x_min, y_min, x_max, y_max]: [f32; 4]| {
+                    side(x_max - x_min) * side(y_max - y_min)
+                };
                 let width = side(object[2].min(found[2]) - object[0].max(found[0]));
                 let height = side(object[3].min(found[3]) - object[1].max(found[1]));
                 let shared = width * height;
@@ -204,9 +241,8 @@ impl VocStyle {
     /// The larger of two; MATLAB passes over NaN where numpy keeps it.
     fn larger(self, a: f64, b: f64) -> f64 {
         match self {
-            Self::Devkit => a.max(b),
             Self::Ptssd | Self::Hikapok if a.is_nan() || b.is_nan() => f64::NAN,
-            Self::Ptssd | Self::Hikapok => a.max(b),
+            Self::Devkit | Self::Ptssd | Self::Hikapok => a.max(b),
         }
     }
 
@@ -215,8 +251,13 @@ impl VocStyle {
         for step in 0..11_u32 {
             // 3 * 0.1 is above 0.3: a recall of exactly 3/10 does not reach it.
             let least = f64::from(step) * 0.1;
-            let reached = recall.iter().zip(precision).filter(|&(&recall, _)| recall >= least);
-            let best = reached.map(|(_, &precision)| precision).reduce(|a, b| self.larger(a, b));
+            let reached = recall
+                .iter()
+                .zip(precision)
+                .filter(|&(&recall, _)| recall >= least);
+            let best = reached
+                .map(|(_, &precision)| precision)
+                .reduce(|a, b| self.larger(a, b));
             sum += best.unwrap_or(0.0) / 11.0;
         }
         sum
@@ -225,7 +266,12 @@ impl VocStyle {
     #[allow(clippy::float_cmp)] // The curve is summed where recall changes at all.
     fn all_points(self, recall: &[f64], precision: &[f64]) -> f64 {
         let recall: Vec<f64> = [0.0].iter().chain(recall).chain(&[1.0]).copied().collect();
-        let mut precision: Vec<f64> = [0.0].iter().chain(precision).chain(&[0.0]).copied().collect();
+        let mut precision: Vec<f64> = [0.0]
+            .iter()
+            .chain(precision)
+            .chain(&[0.0])
+            .copied()
+            .collect();
         for i in (1..precision.len()).rev() {
             precision[i - 1] = self.larger(precision[i - 1], precision[i]);
         }

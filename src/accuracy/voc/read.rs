@@ -25,7 +25,10 @@ fn stems(folder: &Path, extension: &str) -> Result<Vec<String>, AccuracyError> {
     for entry in fs::read_dir(folder).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
         let name = name.to_string_lossy();
-        if let Some(stem) = name.strip_suffix(extension).filter(|stem| !stem.starts_with('.')) {
+        if let Some(stem) = name
+            .strip_suffix(extension)
+            .filter(|stem| !stem.starts_with('.'))
+        {
             stems.push(stem.to_owned());
         }
     }
@@ -55,10 +58,8 @@ pub fn read_annotations(
     for name in &names {
         let path = annotations.join(format!("{name}.xml"));
         let text = read(&path)?;
-        parse_annotation(&text, name, &mut objects).map_err(|problem| AccuracyError::VocAnnotation {
-            path,
-            problem,
-        })?;
+        parse_annotation(&text, name, &mut objects)
+            .map_err(|problem| AccuracyError::VocAnnotation { path, problem })?;
     }
     Ok((names, objects))
 }
@@ -99,7 +100,9 @@ fn parse_annotation(
         let edge = |name: &'static str| {
             let edge = corners.children().find(|node| node.has_tag_name(name));
             let number = edge.and_then(|node| node.text()?.trim().parse::<f64>().ok());
-            number.filter(|edge| edge.is_finite()).ok_or_else(|| lacks(name))
+            number
+                .filter(|edge| edge.is_finite())
+                .ok_or_else(|| lacks(name))
         };
         objects.push(VocObject {
             image: image.to_owned(),
@@ -117,7 +120,9 @@ fn parse_annotation(
 /// [`AccuracyError::Read`].
 pub fn read_image_names(path: &Path) -> Result<Vec<String>, AccuracyError> {
     let text = read(path)?;
-    let names = text.lines().filter_map(|line| line.split_whitespace().next());
+    let names = text
+        .lines()
+        .filter_map(|line| line.split_whitespace().next());
     Ok(names.map(str::to_owned).collect())
 }
 
@@ -215,7 +220,10 @@ mod tests {
         let mut objects = Vec::new();
         parse_annotation(text, "a", &mut objects).unwrap();
         assert_eq!(objects.len(), 1);
-        assert_eq!(objects[0].corners.map(f64::to_bits), [10.5, 20.0, 30.0, 40.0].map(f64::to_bits));
+        assert_eq!(
+            objects[0].corners.map(f64::to_bits),
+            [10.5, 20.0, 30.0, 40.0].map(f64::to_bits)
+        );
         assert!(objects[0].is_difficult);
         let error = parse_annotation(&text.replace("ymax", "zmax"), "a", &mut objects).unwrap_err();
         assert_eq!(error.to_string(), "its object 1 has no usable `ymax`");
@@ -225,9 +233,19 @@ mod tests {
     fn a_line_that_is_no_detection_is_refused_by_number() {
         let mut detections = Vec::new();
         let path = Path::new("det_dog.txt");
-        parse_lines(path, "a 0.5 1 2 3 4\n\nb 1e-3 1 2 3 4.5\n", "dog", &mut detections).unwrap();
+        parse_lines(
+            path,
+            "a 0.5 1 2 3 4\n\nb 1e-3 1 2 3 4.5\n",
+            "dog",
+            &mut detections,
+        )
+        .unwrap();
         assert_eq!(detections.len(), 2);
-        let error = parse_lines(path, "a 0.5 1 2 3 4\nb 0.5 1 2 3", "dog", &mut detections).unwrap_err();
-        assert!(error.to_string().starts_with("det_dog.txt, line 2"), "{error}");
+        let error =
+            parse_lines(path, "a 0.5 1 2 3 4\nb 0.5 1 2 3", "dog", &mut detections).unwrap_err();
+        assert!(
+            error.to_string().starts_with("det_dog.txt, line 2"),
+            "{error}"
+        );
     }
 }

@@ -54,7 +54,9 @@ impl Serialize for Number {
 /// Runs the op on every picture of the file.
 pub fn run(args: &NmsArgs, overrides: &Overrides, out: &mut impl Write) -> Result<(), Failure> {
     let heads = RawHeads::read(&args.input, args.quantizations()).or_usage()?;
-    let options = overrides.apply(default_options(heads.columns())).or_usage()?;
+    let options = overrides
+        .apply(default_options(heads.columns()))
+        .or_usage()?;
     let answers = (0..heads.picture_count())
         .map(|picture| answers(args, &heads, picture, options))
         .collect::<Result<Vec<_>, _>>()?;
@@ -66,13 +68,29 @@ pub fn run(args: &NmsArgs, overrides: &Overrides, out: &mut impl Write) -> Resul
     written.or_environment()
 }
 
-fn write_json(out: &mut impl Write, is_batch: bool, answers: &[Vec<Answer>]) -> std::io::Result<()> {
+fn write_json(
+    out: &mut impl Write,
+    is_batch: bool,
+    answers: &[Vec<Answer>],
+) -> std::io::Result<()> {
     if is_batch {
         let results = answers;
-        serde_json::to_writer(&mut *out, &Document { schema_version: 1, results })?;
+        serde_json::to_writer(
+            &mut *out,
+            &Document {
+                schema_version: 1,
+                results,
+            },
+        )?;
     } else {
         let results = &answers[0];
-        serde_json::to_writer(&mut *out, &Document { schema_version: 1, results })?;
+        serde_json::to_writer(
+            &mut *out,
+            &Document {
+                schema_version: 1,
+                results,
+            },
+        )?;
     }
     writeln!(out)
 }
@@ -90,12 +108,13 @@ fn answers(
             use_regular_nms: mode == NmsMode::Regular,
             ..options
         };
-        let mut op =
-            DetectionPostProcess::new(options).with_revision(args.tflite_revision.into());
+        let mut op = DetectionPostProcess::new(options).with_revision(args.tflite_revision.into());
         let mut output = Output::default();
         let median_us = heads.with_picture(picture, |inputs| {
             op.run(inputs, &mut output)?;
-            let repeat = args.repeat.map(|repeat| median_us(&mut op, inputs, &mut output, repeat));
+            let repeat = args
+                .repeat
+                .map(|repeat| median_us(&mut op, inputs, &mut output, repeat));
             repeat.transpose()
         });
         let median_us = median_us.map_err(|error| {
@@ -107,7 +126,12 @@ fn answers(
             })
         })?;
         let classes = usize::try_from(options.num_classes).unwrap_or(0);
-        Ok(Answer::new(mode, &output, &written_slots(options, classes, &output), median_us))
+        Ok(Answer::new(
+            mode,
+            &output,
+            &written_slots(options, classes, &output),
+            median_us,
+        ))
     });
     answers.collect()
 }
@@ -131,9 +155,18 @@ impl Answer {
             nms,
             num_detections: output.num_detections as u32,
             slots: slots.to_vec(),
-            boxes: slots.iter().map(|&slot| output.boxes[slot].map(Number)).collect(),
-            classes: slots.iter().map(|&slot| output.classes[slot] as u32).collect(),
-            scores: slots.iter().map(|&slot| Number(output.scores[slot])).collect(),
+            boxes: slots
+                .iter()
+                .map(|&slot| output.boxes[slot].map(Number))
+                .collect(),
+            classes: slots
+                .iter()
+                .map(|&slot| output.classes[slot] as u32)
+                .collect(),
+            scores: slots
+                .iter()
+                .map(|&slot| Number(output.scores[slot]))
+                .collect(),
             median_us,
         }
     }
@@ -147,7 +180,11 @@ impl Answer {
     }
 }
 
-fn write_text(out: &mut impl Write, heads: &RawHeads, answers: &[Vec<Answer>]) -> std::io::Result<()> {
+fn write_text(
+    out: &mut impl Write,
+    heads: &RawHeads,
+    answers: &[Vec<Answer>],
+) -> std::io::Result<()> {
     for (picture, answers) in answers.iter().enumerate() {
         if heads.is_batch() {
             writeln!(out, "Picture {picture}")?;
@@ -176,9 +213,9 @@ fn write_text(out: &mut impl Write, heads: &RawHeads, answers: &[Vec<Answer>]) -
 
 fn table(answer: &Answer) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header([
-        "slot", "class", "score", "y_min", "x_min", "y_max", "x_max",
-    ]);
+    table
+        .load_style(presets::NOTHING)
+        .set_header(["slot", "class", "score", "y_min", "x_min", "y_max", "x_max"]);
     for row in 0..answer.detection_count() {
         let edges = answer.boxes[row].map(|edge| format!("{:.4}", edge.0));
         let head = [

@@ -191,7 +191,9 @@ impl Bench {
         let heads = RawHeads::read(&args.input, quantizations).or_usage()?;
         let count = heads.picture_count();
         if count == 0 {
-            return Err(Failure::usage(format!("{file} holds a batch of no pictures")));
+            return Err(Failure::usage(format!(
+                "{file} holds a batch of no pictures"
+            )));
         }
         let facts: Vec<ImageFacts> = match &truth {
             Some(truth) if truth.images().len() == count => truth.images().to_vec(),
@@ -222,13 +224,16 @@ impl Bench {
                 })
                 .collect(),
         };
-        let specimens = facts.into_iter().enumerate().map(|(position, image)| Specimen {
-            archive: args.input.clone(),
-            position,
-            picture: moved(args.images.as_deref(), Path::new(&image.file_name)),
-            image_id: image.id,
-            size: (image.width, image.height),
-        });
+        let specimens = facts
+            .into_iter()
+            .enumerate()
+            .map(|(position, image)| Specimen {
+                archive: args.input.clone(),
+                position,
+                picture: moved(args.images.as_deref(), Path::new(&image.file_name)),
+                image_id: image.id,
+                size: (image.width, image.height),
+            });
         Ok(Self {
             title: args.input.display().to_string(),
             labels: Labels::Coco91,
@@ -240,21 +245,32 @@ impl Bench {
     }
 
     /// Runs every mode at every point of the sweep on every picture.
-    fn study(&self, args: &NmsArgs, sweep: &[(String, Overrides)]) -> Result<Vec<Setting>, Failure> {
+    fn study(
+        &self,
+        args: &NmsArgs,
+        sweep: &[(String, Overrides)],
+    ) -> Result<Vec<Setting>, Failure> {
         let mut settings: Vec<Setting> = Vec::new();
         let mut held: Option<(&Path, RawHeads)> = None;
         for specimen in &self.specimens {
-            if held.as_ref().is_none_or(|(path, _)| *path != specimen.archive) {
+            if held
+                .as_ref()
+                .is_none_or(|(path, _)| *path != specimen.archive)
+            {
                 let heads = RawHeads::read(&specimen.archive, self.quantizations).or_usage()?;
                 held = Some((&specimen.archive, heads));
             }
             let (_, heads) = held.as_ref().expect("just read");
             if settings.is_empty() {
-                let base = self.base.unwrap_or_else(|| default_options(heads.columns()));
+                let base = self
+                    .base
+                    .unwrap_or_else(|| default_options(heads.columns()));
                 settings = begin(args, sweep, base)?;
             }
             for setting in &mut settings {
-                setting.candidates.push(candidates(heads, specimen.position, setting.options));
+                setting
+                    .candidates
+                    .push(candidates(heads, specimen.position, setting.options));
                 for mode in &mut setting.modes {
                     let made = outcome(
                         heads,
@@ -283,7 +299,11 @@ impl Bench {
     ) -> Result<(), Failure> {
         let categories = categories(&self.labels, truth).or_usage()?;
         let image_ids: Vec<i64> = self.specimens.iter().map(|one| one.image_id).collect();
-        if let Some(unsized_one) = self.specimens.iter().find(|one| one.size.0 == 0 || one.size.1 == 0) {
+        if let Some(unsized_one) = self
+            .specimens
+            .iter()
+            .find(|one| one.size.0 == 0 || one.size.1 == 0)
+        {
             return Err(Failure::usage(format!(
                 "the annotations do not say the width and height of image {}, which its boxes need",
                 unsized_one.image_id
@@ -354,7 +374,10 @@ impl Bench {
                 marks.extend(self.marks(&difference.both, size, FAINT));
                 marks.extend(of_truth.iter().cloned());
                 let count = |detections: &[Detection]| {
-                    detections.iter().filter(|detection| is_drawn(detection)).count()
+                    detections
+                        .iter()
+                        .filter(|detection| is_drawn(detection))
+                        .count()
                 };
                 let title = format!(
                     "{}: {} from score {DRAWN_FROM}, red: {} that {} lacks",
@@ -371,7 +394,11 @@ impl Bench {
             let (left_title, left) = panel(first, &difference.only_first, second.nms);
             let (right_title, right) = panel(second, &difference.only_second, first.nms);
             let whole = side_by_side(&[(&left_title, &left), (&right_title, &right)]);
-            let stem = specimen.picture.file_stem().unwrap_or_default().to_string_lossy();
+            let stem = specimen
+                .picture
+                .file_stem()
+                .unwrap_or_default()
+                .to_string_lossy();
             let path = folder.join(format!("{rank:02}-{stem}.png"));
             write_png(&path, &whole)
                 .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;

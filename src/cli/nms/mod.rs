@@ -34,11 +34,11 @@ pub struct NmsArgs {
     /// Regular or fast NMS, or both
     #[arg(long, value_enum, default_value_t = NmsArg::Both, help_heading = OP)]
     pub nms: NmsArg,
-    /// Options of the op by its own names, such as nms_score_threshold=0.3 max_detections=100; may be repeated.
-    /// Without them those of MLPerf's SSD-MobileNet, and num_classes is the columns of the scores less one
+    /// Options of the op by its own names, such as `nms_score_threshold=0.3 max_detections=100`; may be repeated.
+    /// Without them those of MLPerf's SSD-MobileNet, and `num_classes` is the columns of the scores less one
     #[arg(long, value_name = "KEY=VALUE", num_args = 1.., help_heading = OP)]
     pub set: Vec<String>,
-    /// What the bytes of u8 boxes mean: (byte - ZERO_POINT) x SCALE
+    /// What the bytes of u8 boxes mean: `(byte - ZERO_POINT) x SCALE`
     #[arg(long, value_name = "SCALE,ZERO_POINT", value_parser = parse_quantization, allow_hyphen_values = true, help_heading = OP)]
     pub quant_boxes: Option<Quantization>,
     /// What the bytes of u8 scores mean
@@ -50,14 +50,14 @@ pub struct NmsArgs {
     /// Time so many calls for each picture and give the median in microseconds
     #[arg(long, value_name = "R", value_parser = clap::value_parser!(u32).range(1..=10_000_000), help_heading = OP)]
     pub repeat: Option<u32>,
-    /// Whose order of equal scores: r3 (LiteRT since December 2024) or r2 (before)
+    /// Whose order of equal scores: r3 (`LiteRT` since December 2024) or r2 (before)
     #[arg(long, value_enum, default_value_t = RevisionArg::R3, help_heading = OP)]
     pub tflite_revision: RevisionArg,
 
     /// Ground truth of the pictures, COCO JSON
     #[arg(long, value_name = "FILE", help_heading = LABORATORY)]
     pub annotations: Option<PathBuf>,
-    /// Compare the modes at several values of an option, such as nms_score_threshold=0.01,0.05,0.3
+    /// Compare the modes at several values of an option, such as `nms_score_threshold=0.01,0.05,0.3`
     #[arg(long, value_name = "KEY=V1,V2,…", help_heading = LABORATORY)]
     pub sweep: Option<String>,
     /// Draw the pictures on which the modes differ most, as PNG into this folder
@@ -144,7 +144,10 @@ mod tests {
     #[test]
     fn a_quantisation_is_a_scale_and_a_zero_point() {
         let quantization = parse_quantization("0.5,-3").unwrap();
-        assert_eq!((quantization.scale.to_bits(), quantization.zero_point), (0.5_f32.to_bits(), -3));
+        assert_eq!(
+            (quantization.scale.to_bits(), quantization.zero_point),
+            (0.5_f32.to_bits(), -3)
+        );
         for text in ["", "0.5", "0.5,1.5", "nan,1", "x,1"] {
             assert!(parse_quantization(text).is_err(), "{text}");
         }

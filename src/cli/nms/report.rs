@@ -123,7 +123,11 @@ pub fn write_text(out: &mut impl Write, study: &Study<'_>) -> io::Result<()> {
         },
     );
     let count = study.specimens.len();
-    writeln!(out, "NMS laboratory: {}, {count} pictures, {objects}", study.title)?;
+    writeln!(
+        out,
+        "NMS laboratory: {}, {count} pictures, {objects}",
+        study.title
+    )?;
     writeln!(out, "{}", options_line(study))?;
     writeln!(out, "\n{}", overview(study))?;
     for setting in study.settings {
@@ -136,11 +140,20 @@ fn options_line(study: &Study<'_>) -> String {
     let options = &study.settings[0].options;
     let swept = study.settings[0].set.split('=').next().unwrap_or_default();
     let pairs = [
-        ("nms_score_threshold", options.nms_score_threshold.to_string()),
+        (
+            "nms_score_threshold",
+            options.nms_score_threshold.to_string(),
+        ),
         ("nms_iou_threshold", options.nms_iou_threshold.to_string()),
         ("max_detections", options.max_detections.to_string()),
-        ("max_classes_per_detection", options.max_classes_per_detection.to_string()),
-        ("detections_per_class", options.detections_per_class.to_string()),
+        (
+            "max_classes_per_detection",
+            options.max_classes_per_detection.to_string(),
+        ),
+        (
+            "detections_per_class",
+            options.detections_per_class.to_string(),
+        ),
         ("num_classes", options.num_classes.to_string()),
     ];
     let pairs = pairs.iter().filter(|(key, _)| *key != swept);
@@ -151,7 +164,15 @@ fn options_line(study: &Study<'_>) -> String {
 fn overview(study: &Study<'_>) -> Table {
     let mut table = table(
         [
-            "setting", "NMS", "mAP", "AP50", "AR100", "detections/picture", "candidates/picture", "us p50", "us p90",
+            "setting",
+            "NMS",
+            "mAP",
+            "AP50",
+            "AR100",
+            "detections/picture",
+            "candidates/picture",
+            "us p50",
+            "us p90",
         ],
         2,
     );
@@ -159,7 +180,10 @@ fn overview(study: &Study<'_>) -> Table {
         for mode in &setting.modes {
             let stat = |index: usize| {
                 let scores = mode.scores.as_ref();
-                scores.map_or_else(|| "-".to_owned(), |scores| format!("{:.4}", scores.stats[index]))
+                scores.map_or_else(
+                    || "-".to_owned(),
+                    |scores| format!("{:.4}", scores.stats[index]),
+                )
             };
             let pictures = mode.detections.len() as f64;
             let detections: usize = mode.detections.iter().map(Vec::len).sum();
@@ -172,7 +196,11 @@ fn overview(study: &Study<'_>) -> Table {
                 })
                 .sum();
             let (middle, ninth) = quantiles(&mode.median_us);
-            let set = if setting.set.is_empty() { "as above" } else { &setting.set };
+            let set = if setting.set.is_empty() {
+                "as above"
+            } else {
+                &setting.set
+            };
             table.add_row([
                 set.to_owned(),
                 mode.nms.name().to_owned(),
@@ -217,7 +245,11 @@ fn write_setting(out: &mut impl Write, study: &Study<'_>, setting: &Setting) -> 
         writeln!(out, "\n{table}")?;
     }
     if setting.modes.len() == 2 && setting.candidates.len() >= 4 {
-        writeln!(out, "\nTime against number of candidates, by quarters of the pictures:\n{}", time_table(setting))?;
+        writeln!(
+            out,
+            "\nTime against number of candidates, by quarters of the pictures:\n{}",
+            time_table(setting)
+        )?;
     }
     Ok(())
 }
@@ -232,8 +264,16 @@ fn write_lost(
     if objects.is_empty() {
         return Ok(());
     }
-    writeln!(out, "\nFound by {}, lost by {}:", finder.nms.name(), loser.nms.name())?;
-    let mut table = table(["category", "picture", "score", "x", "y", "width", "height"], 2);
+    writeln!(
+        out,
+        "\nFound by {}, lost by {}:",
+        finder.nms.name(),
+        loser.nms.name()
+    )?;
+    let mut table = table(
+        ["category", "picture", "score", "x", "y", "width", "height"],
+        2,
+    );
     for object in objects.iter().take(LINES_MAX) {
         let score = object.found.expect("it was found");
         let head = [
@@ -246,7 +286,11 @@ fn write_lost(
     }
     writeln!(out, "{table}")?;
     if objects.len() > LINES_MAX {
-        writeln!(out, "and {} more (--json has all)", objects.len() - LINES_MAX)?;
+        writeln!(
+            out,
+            "and {} more (--json has all)",
+            objects.len() - LINES_MAX
+        )?;
     }
     Ok(())
 }
@@ -272,11 +316,24 @@ fn categories_table(study: &Study<'_>, setting: &Setting) -> Option<String> {
         rows.len(),
         if rows.is_empty() { "." } else { ":" }
     );
-    let mut table = table(["category", "objects", "regular", "fast", "difference", "95 % interval"], 1);
+    let mut table = table(
+        [
+            "category",
+            "objects",
+            "regular",
+            "fast",
+            "difference",
+            "95 % interval",
+        ],
+        1,
+    );
     for &(category, difference) in rows.iter().take(LINES_MAX) {
         let scores = &first.per_category[category];
         let matches = setting.modes[0].matches.as_ref()?;
-        let objects = matches.objects.iter().filter(|object| object.category_id == scores.id);
+        let objects = matches
+            .objects
+            .iter()
+            .filter(|object| object.category_id == scores.id);
         table.add_row([
             study.category(scores.id),
             objects.count().to_string(),
@@ -295,13 +352,25 @@ fn categories_table(study: &Study<'_>, setting: &Setting) -> Option<String> {
 fn time_table(setting: &Setting) -> Table {
     let mut order: Vec<usize> = (0..setting.candidates.len()).collect();
     order.sort_by_key(|&picture| setting.candidates[picture].pairs);
-    let mut table = table(["pairs", "anchors", "regular us", "fast us", "regular / fast"], 0);
+    let mut table = table(
+        [
+            "pairs",
+            "anchors",
+            "regular us",
+            "fast us",
+            "regular / fast",
+        ],
+        0,
+    );
     let quarter = order.len().div_ceil(4);
     for pictures in order.chunks(quarter) {
         let middle = |values: Vec<f64>| quantiles(&values).0;
-        let of = |mode: &ModeResult| middle(pictures.iter().map(|&one| mode.median_us[one]).collect());
+        let of =
+            |mode: &ModeResult| middle(pictures.iter().map(|&one| mode.median_us[one]).collect());
         let pairs = |end: Option<&usize>| end.map_or(0, |&one| setting.candidates[one].pairs);
-        let anchors = pictures.iter().map(|&one| f64::from(setting.candidates[one].anchors));
+        let anchors = pictures
+            .iter()
+            .map(|&one| f64::from(setting.candidates[one].anchors));
         let (regular, fast) = (of(&setting.modes[0]), of(&setting.modes[1]));
         table.add_row([
             format!("{} to {}", pairs(pictures.first()), pairs(pictures.last())),
@@ -319,7 +388,10 @@ fn answer(study: &Study<'_>, setting: &Setting) -> Option<String> {
     let [regular, fast] = &setting.modes[..] else {
         return None;
     };
-    let (regular_us, fast_us) = (quantiles(&regular.median_us).0, quantiles(&fast.median_us).0);
+    let (regular_us, fast_us) = (
+        quantiles(&regular.median_us).0,
+        quantiles(&fast.median_us).0,
+    );
     let cost = if regular_us >= fast_us {
         format!(
             "Regular takes {:.1} us a picture more than fast ({:.1} against {:.1}, {:.2} times).",
@@ -339,7 +411,11 @@ fn answer(study: &Study<'_>, setting: &Setting) -> Option<String> {
     let Some(difference) = setting.differences.as_ref().and_then(|all| all.map) else {
         return Some(cost);
     };
-    let Difference { estimate, low, high } = difference;
+    let Difference {
+        estimate,
+        low,
+        high,
+    } = difference;
     let better = if estimate > 0.0 { "regular" } else { "fast" };
     let verdict = if difference.is_clear() {
         format!("Take {better} where accuracy counts: these pictures settle it.")
@@ -360,9 +436,23 @@ fn write_worst(out: &mut impl Write, study: &Study<'_>) -> io::Result<()> {
         return Ok(());
     }
     let at = &study.settings[0].set;
-    let at = if at.is_empty() { String::new() } else { format!(" at {at}") };
+    let at = if at.is_empty() {
+        String::new()
+    } else {
+        format!(" at {at}")
+    };
     writeln!(out, "\nPictures on which the modes differ most{at} (scores of all detections that only one mode has):")?;
-    let mut table = table(["picture", "difference", "in both", "only regular", "only fast", "drawn in"], 1);
+    let mut table = table(
+        [
+            "picture",
+            "difference",
+            "in both",
+            "only regular",
+            "only fast",
+            "drawn in",
+        ],
+        1,
+    );
     for (rank, (picture, difference)) in study.worst.iter().enumerate() {
         let drawn = study.drawn.get(rank);
         table.add_row([
@@ -371,7 +461,10 @@ fn write_worst(out: &mut impl Write, study: &Study<'_>) -> io::Result<()> {
             difference.both.len().to_string(),
             difference.only_first.len().to_string(),
             difference.only_second.len().to_string(),
-            drawn.map_or_else(|| "- (--draw DIR)".to_owned(), |path| path.display().to_string()),
+            drawn.map_or_else(
+                || "- (--draw DIR)".to_owned(),
+                |path| path.display().to_string(),
+            ),
         ]);
     }
     writeln!(out, "{table}")
@@ -471,7 +564,11 @@ pub fn write_json(out: &mut impl Write, study: &Study<'_>) -> io::Result<()> {
         picture_count: study.specimens.len(),
         resamples: study.resamples,
         seed: study.seed,
-        settings: study.settings.iter().map(|one| setting_entry(study, one)).collect(),
+        settings: study
+            .settings
+            .iter()
+            .map(|one| setting_entry(study, one))
+            .collect(),
         pictures_that_differ_most: worst
             .map(|(rank, (picture, difference))| WorstEntry {
                 image_id: study.specimens[*picture].image_id,
@@ -498,13 +595,25 @@ fn setting_entry<'a>(study: &Study<'_>, setting: &'a Setting) -> SettingEntry<'a
             us_p90,
         }
     });
-    let pictures = setting.candidates.iter().enumerate().map(|(picture, counted)| PictureEntry {
-        image_id: study.specimens[picture].image_id,
-        candidate_pairs: counted.pairs,
-        candidate_anchors: counted.anchors,
-        median_us: setting.modes.iter().map(|mode| mode.median_us[picture]).collect(),
-        detection_counts: setting.modes.iter().map(|mode| mode.detections[picture].len()).collect(),
-    });
+    let pictures = setting
+        .candidates
+        .iter()
+        .enumerate()
+        .map(|(picture, counted)| PictureEntry {
+            image_id: study.specimens[picture].image_id,
+            candidate_pairs: counted.pairs,
+            candidate_anchors: counted.anchors,
+            median_us: setting
+                .modes
+                .iter()
+                .map(|mode| mode.median_us[picture])
+                .collect(),
+            detection_counts: setting
+                .modes
+                .iter()
+                .map(|mode| mode.detections[picture].len())
+                .collect(),
+        });
     let options = &setting.options;
     SettingEntry {
         set: &setting.set,
@@ -518,7 +627,12 @@ fn setting_entry<'a>(study: &Study<'_>, setting: &'a Setting) -> SettingEntry<'a
         map_difference: setting.differences.as_ref().and_then(|all| all.map),
         ap_difference_per_category: category_entries(setting),
         objects: Found::new(setting).map(|found| {
-            let entries = |objects: &[&Object]| objects.iter().map(|object| object_entry(study, object)).collect();
+            let entries = |objects: &[&Object]| {
+                objects
+                    .iter()
+                    .map(|object| object_entry(study, object))
+                    .collect()
+            };
             ObjectsEntry {
                 both: found.both,
                 neither: found.neither,
@@ -546,7 +660,11 @@ fn category_entries(setting: &Setting) -> Vec<CategoryEntry> {
     let (Some(first), Some(second)) = (&first.scores, &second.scores) else {
         return Vec::new();
     };
-    let rows = first.per_category.iter().zip(&second.per_category).zip(&differences.per_category);
+    let rows = first
+        .per_category
+        .iter()
+        .zip(&second.per_category)
+        .zip(&differences.per_category);
     rows.filter_map(|((regular, fast), difference)| {
         Some(CategoryEntry {
             id: regular.id,

@@ -56,13 +56,19 @@ fn write_heads(
     boxes: &[f32],
     scores: &[f32],
 ) -> Result<(), Failure> {
-    // No model has so many anchors that an i64 could not count them.
-    let rows = anchors.len() as i64;
-    let columns = |data: &[f32]| data.len() as i64 / rows.max(1);
+    let length = |count: usize| i64::try_from(count).expect("memory holds fewer elements");
+    let shape = |data: &[f32]| {
+        let columns = data.len() / anchors.len().max(1);
+        [length(anchors.len()), length(columns)]
+    };
     let arrays = [
-        ("boxes", boxes, [rows, columns(boxes)]),
-        ("scores", scores, [rows, columns(scores)]),
-        ("anchors", anchors.as_flattened(), [rows, 4]),
+        ("boxes", boxes, shape(boxes)),
+        ("scores", scores, shape(scores)),
+        (
+            "anchors",
+            anchors.as_flattened(),
+            shape(anchors.as_flattened()),
+        ),
     ];
     let views: Vec<(&str, TensorView<'_>)> = arrays
         .iter()

@@ -13,8 +13,8 @@ use crate::model::description::ModelDescription;
 use crate::model::onnx::GraphFacts;
 use crate::model::resolve::{resolve, How, ModelRequest, OnnxSource, Resolved};
 use crate::model::tfjs;
-use crate::postprocess::ssd::SsdDetector;
-use crate::postprocess::{Detector, NmsMode, NmsSettings};
+use crate::postprocess::families::{FamilyDetector, FamilyHeads};
+use crate::postprocess::{Detector, NmsMode, NmsSettings, PostprocessError, SsdDetector};
 use crate::runtime::{locate, LocateError, Runtime, Source};
 use crate::sut::pool::DetectorFactory;
 
@@ -35,6 +35,21 @@ pub struct Subject {
     /// Thresholds and limits after the flags.
     pub nms: NmsSettings,
     anchors: Vec<[f32; 4]>,
+}
+
+/// A detector that workers copy.
+enum ReadyDetector {
+    Op(SsdDetector),
+    Family(FamilyDetector),
+}
+
+impl ReadyDetector {
+    fn to_boxed(&self) -> Box<dyn Detector> {
+        match self {
+            Self::Op(detector) => Box::new(detector.clone()),
+            Self::Family(detector) => Box::new(detector.clone()),
+        }
+    }
 }
 
 /// Which model, and what differs from its model file.
@@ -83,10 +98,7 @@ fn search_folders() -> Vec<PathBuf> {
 
 impl Subject {
     /// Finds the model that the flags mean; the default one is fetched and imported when needed.
-    pub fn prepare(
-        asked: SubjectRequest<'_>,
-        progress: &dyn Progress,
-    ) -> Result<Self, Failure> {
+    pub fn prepare(asked: SubjectRequest<'_>, progress: &dyn Progress) -> Result<Self, Failure> {
         let search = search_folders();
         let request = ModelRequest {
             model: asked.model,
@@ -137,17 +149,29 @@ impl Subject {
         self.description.precision.name()
     }
 
-    fn detector(&self, mode: NmsMode) -> Result<SsdDetector, crate::postprocess::PostprocessError> {
+    fn detector(&self, mode: NmsMode) -> Result<ReadyDetector, PostprocessError> {
         let heads = &self.description.heads;
-        SsdDetector::new(
-            mode,
-            self.anchors.clone(),
-            self.description.box_scales,
-            self.nms,
-            heads.activation,
-            heads.classes as usize,
-            heads.background,
-        )
+        let Some(procedure) = self.description.family.procedure() else {
+            let detector = SsdDetector::new(
+                mode,
+                self.anchors.clone(),
+                self.description.box_scales,
+                self.nms,
+                heads.activation,
+                heads.classes as usize,
+                heads.background,
+            );
+            return detector.map(ReadyDetector::Op);
+        };
+        let rules = self.description.procedure.apply(procedure.rules());
+        let heads = FamilyHeads {
+            anchors: self.anchors.clone(),
+            scales: self.description.box_scales,
+            activation: heads.activation,
+            classes: heads.classes as usize,
+            background: heads.background,
+        };
+        FamilyDetector::new(mode, procedure, rules, heads, self.nms).map(ReadyDetector::Family)
     }
 
     /// The boxes that the box head is relative to.
@@ -157,18 +181,14 @@ impl Subject {
 
     /// Makes each worker's detectors, one for each mode.
     pub fn detectors(&self, modes: &[NmsMode]) -> DetectorFactory {
-        let ready: Vec<SsdDetector> = modes
+        let ready: Vec<ReadyDetector> = modes
             .iter()
             .map(|&mode| {
                 self.detector(mode)
                     .expect("tried when the model was prepared")
             })
             .collect();
-        Arc::new(move || {
-            let boxed =
-                |detector: &SsdDetector| -> Box<dyn Detector> { Box::new(detector.clone()) };
-            ready.iter().map(boxed).collect()
-        })
+        Arc::new(move || ready.iter().map(ReadyDetector::to_boxed).collect())
     }
 
     /// The outputs that the detectors take, in their order.
@@ -233,10 +253,7 @@ fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 /// Finds or fetches ONNX Runtime and loads it.
-pub fn load_runtime(
-    named: Option<&Path>,
-    progress: &dyn Progress,
-) -> Result<Runtime, Failure> {
+pub fn load_runtime(named: Option<&Path>, progress: &dyn Progress) -> Result<Runtime, Failure> {
     let located = locate(named, progress).map_err(|error| match &error {
         LocateError::Named {
             named_by: Source::Flag,

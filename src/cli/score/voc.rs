@@ -41,8 +41,16 @@ enum MapEntry {
 }
 
 /// Scores and writes the answer.
-pub fn run(arguments: &ScoreArguments, folder: &Path, out: &mut impl Write) -> Result<(), ScoreError> {
-    let names = arguments.image_ids.as_deref().map(read_image_names).transpose()?;
+pub fn run(
+    arguments: &ScoreArguments,
+    folder: &Path,
+    out: &mut impl Write,
+) -> Result<(), ScoreError> {
+    let names = arguments
+        .image_ids
+        .as_deref()
+        .map(read_image_names)
+        .transpose()?;
     let (images, objects) = read_annotations(folder, names)?;
     let path = arguments.detections.as_deref();
     let mut detections = read_detections(path.expect("clap asks for it without a log"))?;
@@ -69,7 +77,11 @@ pub fn run(arguments: &ScoreArguments, folder: &Path, out: &mut impl Write) -> R
             schema_version: 1,
             style,
             points,
-            map: if map.is_nan() { MapEntry::NotANumber("NaN") } else { MapEntry::Number(map) },
+            map: if map.is_nan() {
+                MapEntry::NotANumber("NaN")
+            } else {
+                MapEntry::Number(map)
+            },
             per_class,
         };
         serde_json::to_writer(&mut *out, &document).map_err(std::io::Error::from)?;
@@ -77,7 +89,9 @@ pub fn run(arguments: &ScoreArguments, folder: &Path, out: &mut impl Write) -> R
         return Ok(());
     }
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(["class", "AP", "objects", "right", "wrong"]);
+    table
+        .load_style(presets::NOTHING)
+        .set_header(["class", "AP", "objects", "right", "wrong"]);
     for (class, value) in per_class.iter().zip(&values) {
         table.add_row([
             class.class.clone(),
@@ -90,7 +104,11 @@ pub fn run(arguments: &ScoreArguments, folder: &Path, out: &mut impl Write) -> R
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    writeln!(out, "{table}\n\nmAP ({}, {points} points, IoU 0.5): {map}", style.name())?;
+    writeln!(
+        out,
+        "{table}\n\nmAP ({}, {points} points, IoU 0.5): {map}",
+        style.name()
+    )?;
     Ok(())
 }
 
