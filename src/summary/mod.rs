@@ -229,11 +229,11 @@ fn query_latencies(record: &Record) -> Option<Vec<u64>> {
     let mut queries = Vec::with_capacity(record.query_count() as usize);
     let mut latencies = record.latencies();
     while latencies.len() > 0 {
-        let query = latencies.by_ref().take(size);
+        let mut longest = Some(Latency::ZERO);
         // Every answer is taken, also behind a missing one: the next query begins after them.
-        let longest = query.fold(Some(Latency::ZERO), |longest, latency| {
-            longest.zip(latency).map(|(a, b)| a.max(b))
-        });
+        for latency in latencies.by_ref().take(size) {
+            longest = longest.zip(latency).map(|(a, b)| a.max(b));
+        }
         queries.extend(longest.map(Latency::as_nanos));
     }
     queries.sort_unstable();

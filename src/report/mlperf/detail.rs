@@ -84,6 +84,10 @@ impl Journal {
         });
     }
 
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "callers give words, names and numbers alike"
+    )]
     fn text(&mut self, key: impl Into<String>, text: impl ToString) {
         self.add(key, LogValue::Text(text.to_string()), Level::Note);
     }
@@ -100,6 +104,10 @@ impl Journal {
         self.add(key, LogValue::Truth(truth), Level::Note);
     }
 
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "callers give words and errors alike"
+    )]
     fn error(&mut self, text: impl ToString) {
         let text = LogValue::Text(text.to_string());
         self.add("error_runtime", text, Level::Error);
@@ -159,8 +167,8 @@ fn identity(journal: &mut Journal, test: &TestLog<'_>) {
         test.performance_count as u64,
     );
     for warning in test.warnings {
-        let text = LogValue::Text(warning.clone());
-        journal.add("warning_generic_message", text, Level::Warning);
+        let message = LogValue::Text(warning.clone());
+        journal.add("warning_generic_message", message, Level::Warning);
     }
 }
 
@@ -385,8 +393,8 @@ fn set(journal: &mut Journal, test: &TestLog<'_>, run: &SetLog<'_>) {
     journal.now = run.began + summary.last_issued;
     match texts::end_message(summary, run.set.phase == Phase::Accuracy) {
         None => {}
-        Some(EndMessage::Note(text)) => journal.text("generic_message", text),
-        Some(EndMessage::Error(text)) => journal.error(text),
+        Some(EndMessage::Note(message)) => journal.text("generic_message", message),
+        Some(EndMessage::Error(message)) => journal.error(message),
     }
     journal.now = run.began + summary.elapsed;
     for error in &summary.completion_errors {
