@@ -8,14 +8,17 @@
 //! ```
 
 pub mod accuracy;
+pub mod annotate;
 pub mod cli;
 pub mod clock;
 pub mod drive;
 pub mod fetch;
 pub mod issue;
+pub mod laboratory;
 pub mod library;
 pub mod metrics;
 pub mod model;
+pub mod npz;
 pub mod placement;
 pub mod plan;
 pub mod postprocess;

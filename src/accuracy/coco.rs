@@ -87,7 +87,10 @@ pub fn score(
 }
 
 /// The images to evaluate, ascending.
-fn images(truth: &GroundTruth, subset: Option<&[i64]>) -> Result<Vec<i64>, AccuracyError> {
+pub(super) fn images(
+    truth: &GroundTruth,
+    subset: Option<&[i64]>,
+) -> Result<Vec<i64>, AccuracyError> {
     let Some(subset) = subset else {
         return Ok(truth.image_ids().to_vec());
     };
@@ -102,7 +105,10 @@ fn images(truth: &GroundTruth, subset: Option<&[i64]>) -> Result<Vec<i64>, Accur
     Ok(images)
 }
 
-fn check(truth: &GroundTruth, detections: &[CocoDetection]) -> Result<(), AccuracyError> {
+pub(super) fn check(
+    truth: &GroundTruth,
+    detections: &[CocoDetection],
+) -> Result<(), AccuracyError> {
     for (index, detection) in detections.iter().enumerate() {
         let CocoDetection {
             image_id, score, ..
@@ -212,7 +218,7 @@ fn per_category(truth: &GroundTruth, evaluation: &COCOeval) -> Vec<CategoryScore
 }
 
 /// numpy's mean, -1 for nothing.
-fn mean(values: &[f64]) -> f64 {
+pub(super) fn mean(values: &[f64]) -> f64 {
     if values.is_empty() {
         return -1.0;
     }

@@ -20,6 +20,37 @@ pub struct GroundTruth {
     categories: BTreeMap<i64, String>,
     /// In the order of the file.
     annotations: Vec<Annotation>,
+    /// In the order of the file.
+    images: Vec<ImageFacts>,
+}
+
+/// What the ground truth says of a picture.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct ImageFacts {
+    /// Its id.
+    #[serde(deserialize_with = "id")]
+    pub id: i64,
+    /// Its file.
+    #[serde(default, deserialize_with = "text_or_nothing")]
+    pub file_name: String,
+    /// Pixels in a row; 0 when the file does not say.
+    #[serde(default, deserialize_with = "side_or_zero")]
+    pub width: u32,
+    /// Rows; 0 when the file does not say.
+    #[serde(default, deserialize_with = "side_or_zero")]
+    pub height: u32,
+}
+
+/// Scoring does not need a picture's name, so nothing that stands there is an error.
+fn text_or_nothing<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(value.as_str().unwrap_or_default().to_owned())
+}
+
+/// As little as it needs a picture's size.
+fn side_or_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(value.as_f64().map_or(0, |side| side as u32))
 }
 
 /// One annotated object.
@@ -41,17 +72,11 @@ pub(super) struct Annotation {
 
 #[derive(Deserialize)]
 struct File {
-    images: Vec<Image>,
+    images: Vec<ImageFacts>,
     #[serde(default)]
     annotations: Vec<Annotation>,
     #[serde(default)]
     categories: Vec<Category>,
-}
-
-#[derive(Deserialize)]
-struct Image {
-    #[serde(deserialize_with = "id")]
-    id: i64,
 }
 
 #[derive(Deserialize)]
@@ -96,12 +121,24 @@ impl GroundTruth {
             image_ids,
             categories,
             annotations: file.annotations,
+            images: file.images,
         })
     }
 
     /// The ids of all images, ascending.
     pub fn image_ids(&self) -> &[i64] {
         &self.image_ids
+    }
+
+    /// The pictures, in the order of the file.
+    pub fn images(&self) -> &[ImageFacts] {
+        &self.images
+    }
+
+    /// The ids of the pictures that have an annotation.
+    pub fn annotated_images(&self) -> HashSet<i64> {
+        let annotations = self.annotations.iter();
+        annotations.map(|annotation| annotation.image_id).collect()
     }
 
     /// The categories' ids and names, ascending by id.

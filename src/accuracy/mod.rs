@@ -3,17 +3,23 @@
 //! Input: detections in pixels and COCO ground truth. Output: the numbers that pycocotools gives, bit for bit.
 //! Knows nothing of load generation, models or runs.
 
+mod ck;
 mod coco;
 mod ground_truth;
 mod image_ids;
+pub mod matching;
+mod mlperf_log;
 mod results;
 mod text;
+pub mod voc;
 
 use std::path::PathBuf;
 
+pub use ck::ck_rounded;
 pub use coco::{score, CategoryScore, CocoScores};
-pub use ground_truth::GroundTruth;
+pub use ground_truth::{GroundTruth, ImageFacts};
 pub use image_ids::read_image_ids;
+pub use mlperf_log::{read_mlperf_log, MlperfLog, MlperfLogError};
 pub use results::{read_results, write_results, CocoDetection};
 pub use text::twelve_lines;
 
@@ -87,6 +93,31 @@ pub enum AccuracyError {
         key: &'static str,
         /// What it is.
         value: f64,
+    },
+    /// An accuracy log that cannot be scored.
+    #[error(transparent)]
+    MlperfLog(#[from] MlperfLogError),
+    /// A folder without annotations.
+    #[error("{} holds no .xml file; give the folder of a VOC data set", folder.display())]
+    NoAnnotations {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// An annotation of VOC that cannot be used.
+    #[error("{} is not a VOC annotation: {problem}", path.display())]
+    VocAnnotation {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: voc::AnnotationProblem,
+    },
+    /// A line that is no detection.
+    #[error("{}, line {line} is not `image score x_min y_min x_max y_max`", path.display())]
+    VocDetection {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
     },
     /// The scorer refused what was checked before; a defect of ours.
     #[error("the COCO scorer failed: {0}")]

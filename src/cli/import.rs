@@ -16,6 +16,7 @@ use crate::model::onnx::signature::{decode, facts};
 use crate::model::onnx::{GraphFacts, ReadError};
 use crate::model::tfjs::{self, ImportError, ImportSummary, Imported};
 use crate::model::{npy, AnchorSpec, Labels, ModelDescription};
+use crate::postprocess::families::RuleOverrides;
 use crate::postprocess::{BoxScales, NmsSettings};
 
 /// Published generators agree with each other only to about this.
@@ -296,6 +297,7 @@ fn describe(
             detections_per_class: 100,
             max_classes_per_detection: 1,
         },
+        procedure: RuleOverrides::default(),
     }
 }
 

@@ -1,8 +1,12 @@
 //! The command line: one file a verb. It alone wires the real parts together.
 
+pub mod categories;
+pub mod detect;
 pub mod failure;
 pub mod import;
+mod inference;
 pub mod interrupt;
+pub mod nms;
 pub mod plan;
 pub mod run;
 pub mod score;
@@ -36,6 +40,10 @@ enum Verb {
     Simulate(simulate::SimulateArgs),
     /// Score detections against COCO ground truth
     Score(score::ScoreArguments),
+    /// Detect the objects in pictures
+    Detect(Box<detect::DetectArgs>),
+    /// Run the NMS op on raw heads, or compare its two modes
+    Nms(Box<nms::NmsArgs>),
     /// Convert a TensorFlow.js detector to ONNX
     Import(import::ImportArgs),
 }
@@ -60,6 +68,8 @@ pub fn main() -> u8 {
         Verb::Plan(args) => print_plan(args),
         Verb::Simulate(args) => simulate::run(args),
         Verb::Score(args) => print_scores(args),
+        Verb::Detect(args) => print_detections(args),
+        Verb::Nms(args) => print_nms(args),
         Verb::Import(args) => print_import(args),
     };
     match done {
@@ -103,6 +113,16 @@ fn print_import(args: &import::ImportArgs) -> Result<Outcome, Failure> {
     let mut out = Vec::new();
     import::run(args, &mut out).or_usage()?;
     print_out(&String::from_utf8_lossy(&out))?;
+    Ok(Outcome::Done)
+}
+
+fn print_detections(args: &detect::DetectArgs) -> Result<Outcome, Failure> {
+    detect::run(args, &mut BufWriter::new(io::stdout().lock()))?;
+    Ok(Outcome::Done)
+}
+
+fn print_nms(args: &nms::NmsArgs) -> Result<Outcome, Failure> {
+    nms::run(args, &mut BufWriter::new(io::stdout().lock()))?;
     Ok(Outcome::Done)
 }
 

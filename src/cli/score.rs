@@ -1,29 +1,78 @@
 //! `detbench score`: detections and COCO ground truth to the twelve numbers.
 
+mod voc;
+
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use crate::accuracy::{
-    read_image_ids, read_results, score, twelve_lines, AccuracyError, CocoScores, GroundTruth,
+    ck_rounded, read_image_ids, read_mlperf_log, read_results, score, twelve_lines, AccuracyError,
+    CocoScores, GroundTruth, MlperfLog,
 };
 
 /// What `detbench score` is told.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub struct ScoreArguments {
     /// COCO ground truth, such as `instances_val2017.json`.
-    #[arg(long, value_name = "GT.json")]
-    pub annotations: PathBuf,
-    /// Detections as COCO results: a JSON list of `image_id`, `category_id`, `bbox` and `score`.
-    #[arg(long, value_name = "DT.json")]
-    pub detections: PathBuf,
-    /// Evaluate only these images: ids one a line, or one JSON list.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "GT.json", required_unless_present = "voc")]
+    pub annotations: Option<PathBuf>,
+    /// Detections as COCO results: a JSON list of `image_id`, `category_id`, `bbox` and `score`. With --voc a JSON list
+    /// of `image`, `class`, `score` and `bbox` (`x_min, y_min, x_max, y_max`, pixels from 1), or a folder with a file
+    /// `…_CLASS.txt` for each class (lines of `image score x_min y_min x_max y_max`).
+    #[arg(long, value_name = "DT", required_unless_present = "mlperf_log")]
+    pub detections: Option<PathBuf>,
+    /// Evaluate only these images: ids (with --voc names) one a line, or one JSON list of ids.
+    #[arg(long, value_name = "FILE", conflicts_with = "mlperf_log")]
     pub image_ids: Option<PathBuf>,
-    /// One JSON document instead of twelve lines.
+    /// Score the accuracy log of a LoadGen run (`mlperf_log_accuracy.json`) instead of detections.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["detections", "voc"])]
+    pub mlperf_log: Option<PathBuf>,
+    /// The log's run left out the images without annotations.
+    #[arg(long, requires = "mlperf_log")]
+    pub remove_empty: bool,
+    /// The log's labels count the categories (1 is the lowest id), other than being ids.
+    #[arg(long, requires = "mlperf_log")]
+    pub use_inv_map: bool,
+    /// Round as the text files of Collective Knowledge do, and print its mAP and Recall.
+    #[arg(long, conflicts_with = "voc")]
+    pub ck_rounding: bool,
+    /// Score against a Pascal VOC folder (with `Annotations/`).
+    #[arg(long, value_name = "DIR", conflicts_with = "annotations")]
+    pub voc: Option<PathBuf>,
+    /// Whose arithmetic.
+    #[arg(long, value_enum, default_value_t, requires = "voc")]
+    pub voc_style: VocStyleArgument,
+    /// Interpolated at eleven recalls, or the whole area.
+    #[arg(long, value_enum, default_value_t, requires = "voc")]
+    pub points: Points,
+    /// One JSON document instead of text.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `--voc-style`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum VocStyleArgument {
+    /// The VOC 2007 development kit.
+    Devkit,
+    /// pytorch-ssd.
+    Ptssd,
+    /// `HiKapok`'s SSD: guarded f64 arithmetic.
+    #[default]
+    Hikapok,
+}
+
+/// `--points`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Points {
+    /// VOC 2007's eleven recalls.
+    #[default]
+    #[value(name = "11")]
+    Eleven,
+    /// The area under the curve.
+    All,
 }
 
 /// What `--json` prints.
@@ -50,6 +99,9 @@ pub enum ScoreError {
 /// # Errors
 /// Whatever is wrong with the files, each named, and a failure to write.
 pub fn run(arguments: &ScoreArguments, out: &mut impl Write) -> Result<(), ScoreError> {
+    if let Some(folder) = &arguments.voc {
+        return voc::run(arguments, folder, out);
+    }
     let scores = scores(arguments)?;
     if arguments.json {
         serde_json::to_writer(
@@ -61,8 +113,18 @@ pub fn run(arguments: &ScoreArguments, out: &mut impl Write) -> Result<(), Score
         )
         .map_err(std::io::Error::from)?;
         writeln!(out)?;
-    } else {
-        out.write_all(twelve_lines(&scores.stats).as_bytes())?;
+        return Ok(());
+    }
+    out.write_all(twelve_lines(&scores.stats).as_bytes())?;
+    if arguments.mlperf_log.is_some() {
+        writeln!(out, "mAP={:.3}%", 100.0 * scores.stats[0])?;
+    }
+    if arguments.ck_rounding {
+        writeln!(
+            out,
+            "mAP: {:?}\nRecall: {:?}",
+            scores.stats[0], scores.stats[8]
+        )?;
     }
     Ok(())
 }
@@ -73,9 +135,40 @@ fn scores(arguments: &ScoreArguments) -> Result<CocoScores, AccuracyError> {
         .as_deref()
         .map(read_image_ids)
         .transpose()?;
-    let ground_truth = GroundTruth::read(&arguments.annotations)?;
-    let detections = read_results(&arguments.detections)?;
+    let ground_truth = arguments.annotations.as_deref();
+    let ground_truth = GroundTruth::read(ground_truth.expect("clap asks for it without --voc"))?;
+    let (mut detections, image_ids) = if let Some(log) = &arguments.mlperf_log {
+        let log = logged(arguments, log, &ground_truth)?;
+        (log.detections, Some(log.image_ids))
+    } else {
+        let path = arguments.detections.as_deref();
+        let path = path.expect("clap asks for it without a log");
+        (read_results(path)?, image_ids)
+    };
+    if arguments.ck_rounding {
+        detections = ck_rounded(&detections);
+    }
     score(&ground_truth, &detections, image_ids.as_deref())
+}
+
+fn logged(
+    arguments: &ScoreArguments,
+    log: &Path,
+    ground_truth: &GroundTruth,
+) -> Result<MlperfLog, AccuracyError> {
+    let mut images = ground_truth.images().to_vec();
+    if arguments.remove_empty {
+        let annotated = ground_truth.annotated_images();
+        images.retain(|image| annotated.contains(&image.id));
+    }
+    let categories: Vec<i64> = ground_truth.categories().map(|(id, _)| id).collect();
+    read_mlperf_log(log, &images, |label| {
+        if !arguments.use_inv_map {
+            return Some(label);
+        }
+        let position = usize::try_from(label).ok()?.checked_sub(1)?;
+        categories.get(position).copied()
+    })
 }
 
 #[cfg(test)]
@@ -94,10 +187,11 @@ mod tests {
         let detections = r#"[{"image_id":1,"category_id":1,"bbox":[0,0,50,50],"score":0.9},
             {"image_id":2,"category_id":1,"bbox":[0,0,50,50],"score":0.95}]"#;
         let arguments = ScoreArguments {
-            annotations: file("gt.json", annotations),
-            detections: file("dt.json", detections),
+            annotations: Some(file("gt.json", annotations)),
+            detections: Some(file("dt.json", detections)),
             image_ids: Some(file("ids", "1\n")),
             json,
+            ..ScoreArguments::default()
         };
         let mut out = Vec::new();
         run(&arguments, &mut out).unwrap();

@@ -11,7 +11,8 @@ use super::anchors::AnchorSpec;
 use super::labels::Labels;
 use super::npy::{self, NpyError};
 use crate::library::preprocessing::{ColorOrder, ElementType, Layout, Preprocessing, Resize};
-use crate::postprocess::{Activation, BoxScales, NmsSettings};
+use crate::postprocess::families::RuleOverrides;
+use crate::postprocess::{Activation, BoxScales, NmsSettings, Procedure};
 
 /// What a model is and how it is used.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,6 +51,9 @@ pub struct ModelDescription {
     pub box_scales: BoxScales,
     /// Thresholds and limits unless the user says otherwise.
     pub nms: NmsSettings,
+    /// What differs from the published procedure of the family; empty for `tflite-ssd`.
+    #[serde(default, skip_serializing_if = "RuleOverrides::is_empty")]
+    pub procedure: RuleOverrides,
 }
 
 /// Which post-processing a model needs.
@@ -58,6 +62,30 @@ pub struct ModelDescription {
 pub enum Family {
     /// `TFLite_Detection_PostProcess`: boxes (ty, tx, th, tw), scores for each anchor and class.
     TfliteSsd,
+    /// TF Object Detection API, as inside its graphs of 2018 (SSD-MobileNet, SSD-ResNet50-FPN).
+    TfodSsd,
+    /// `MLPerf`'s PyTorch port of SSD-MobileNet.
+    MlperfTorchSsd,
+    /// `MLPerf`'s SSD-ResNet34: boxes (tx, ty, tw, th).
+    MlperfSsdResnet34,
+    /// pytorch-ssd, such as MobileNetV2-SSD-Lite: boxes (tx, ty, tw, th).
+    PytorchSsd,
+    /// `HiKapok`'s SSD-VGG16.
+    HikapokSsd,
+}
+
+impl Family {
+    /// The procedure of a family that is not the op's.
+    pub const fn procedure(self) -> Option<Procedure> {
+        match self {
+            Self::TfliteSsd => None,
+            Self::TfodSsd => Some(Procedure::TfodSsd),
+            Self::MlperfTorchSsd => Some(Procedure::MlperfTorchSsd),
+            Self::MlperfSsdResnet34 => Some(Procedure::MlperfSsdResnet34),
+            Self::PytorchSsd => Some(Procedure::PytorchSsd),
+            Self::HikapokSsd => Some(Procedure::HikapokSsd),
+        }
+    }
 }
 
 /// The arithmetic of a model's convolutions.
@@ -392,6 +420,7 @@ impl ModelDescription {
             && self.anchors == other.anchors
             && self.box_scales == other.box_scales
             && self.nms == other.nms
+            && self.procedure == other.procedure
             && self.labels == other.labels
     }
 
@@ -455,6 +484,12 @@ impl ModelDescription {
                 "labels",
                 format!("for {labels} classes"),
                 "for as many classes as `heads.classes` says",
+            ),
+            (
+                self.family.procedure().is_some() || self.procedure.is_empty(),
+                "procedure",
+                "there".to_owned(),
+                "absent: `tflite-ssd` is the op as it is",
             ),
             (
                 hashes().all(hex),

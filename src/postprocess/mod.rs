@@ -5,6 +5,7 @@
 pub mod activation;
 pub mod boxes;
 pub mod decode;
+pub mod families;
 pub mod nms;
 pub mod partial_sort;
 pub mod passthrough;
@@ -12,6 +13,7 @@ pub mod settings;
 pub mod ssd;
 pub mod tflite;
 
+pub use families::{FamilyDetector, Procedure};
 pub use passthrough::PassThroughDetector;
 pub use settings::{Activation, BoxScales, Detection, NmsMode, NmsSettings};
 pub use ssd::SsdDetector;

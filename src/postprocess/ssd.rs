@@ -140,7 +140,7 @@ impl Detector for SsdDetector {
 }
 
 /// One picture's rows of a head, and the numbers in a row.
-fn picture_rows<'a>(
+pub(super) fn picture_rows<'a>(
     tensor: &'static str,
     view: TensorView<'a>,
     image: usize,

@@ -1,6 +1,7 @@
 //! `TFLite_Detection_PostProcess`, the whole op: options, checks, dequantisation and output slots.
 //!
-//! The revision is that of `LiteRT` since December 2024 (stable sorts throughout), run on one thread. Defects of the
+//! The revision is that of `LiteRT` since December 2024 (stable sorts throughout), run on one thread;
+//! [`Revision::R2`] restores the order of ties of the runtimes before it. Defects of the
 //! original that are not reproduced: with several threads its regular mode loses a class and may overrun a
 //! buffer, and its fast mode leaves what an earlier picture wrote in the slots that it does not use (zero here).
 
@@ -31,6 +32,16 @@ pub struct Options {
     pub scales: BoxScales,
     /// Classes, background not counted.
     pub num_classes: i32,
+}
+
+/// Whose order of equal scores the regular mode has when it merges its classes; nothing else differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Revision {
+    /// `LiteRT` since December 2024: the lower class first.
+    #[default]
+    R3,
+    /// `tflite-runtime` 2.14 and its time: the higher class first.
+    R2,
 }
 
 /// A tensor and how its bytes become numbers.
@@ -77,6 +88,7 @@ pub struct Output {
 #[derive(Debug, Clone)]
 pub struct DetectionPostProcess {
     options: Options,
+    revision: Revision,
     /// The suppressor, with the number of anchors and classes that it was made for.
     nms: Option<(usize, usize, Nms)>,
     encodings: Vec<f32>,
@@ -100,6 +112,7 @@ impl DetectionPostProcess {
     pub fn new(options: Options) -> Self {
         Self {
             options,
+            revision: Revision::default(),
             nms: None,
             encodings: Vec::new(),
             scores: Vec::new(),
@@ -107,6 +120,12 @@ impl DetectionPostProcess {
             suspects: Vec::new(),
             detections: Vec::new(),
         }
+    }
+
+    /// The same op of another revision.
+    #[must_use]
+    pub fn with_revision(self, revision: Revision) -> Self {
+        Self { revision, ..self }
     }
 
     /// Runs the op on `[box_encodings, class_predictions, anchors]`.
@@ -163,10 +182,10 @@ impl DetectionPostProcess {
             let mode = self.options.mode();
             let nms = match &mut self.nms {
                 Some((made_for, of, nms)) if (*made_for, *of) == (rows, classes) => nms,
-                nms => {
-                    &mut nms
-                        .insert((rows, classes, Nms::new(mode, settings, rows, classes)))
-                        .2
+                stale => {
+                    let fresh =
+                        Nms::new(mode, settings, rows, classes).with_revision(self.revision);
+                    &mut stale.insert((rows, classes, fresh)).2
                 }
             };
             let scores = ScoreRows {

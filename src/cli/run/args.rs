@@ -139,6 +139,9 @@ pub struct RunArgs {
     /// Where the run folder is made
     #[arg(long, value_name = "DIR", default_value = "results", help_heading = OUT)]
     pub output_dir: PathBuf,
+    /// Also write the raw heads of every picture (probabilities, boxes, anchors) for `detbench nms`
+    #[arg(long, value_name = "DIR", help_heading = OUT)]
+    pub save_raw: Option<PathBuf>,
     /// One JSON document on stdout and nothing else
     #[arg(long, help_heading = OUT)]
     pub json: bool,
@@ -295,14 +298,14 @@ fn parse_warm_up(text: &str) -> Result<WarmUpArg, String> {
         .map_err(|_| "give a number of inferences or a time, such as 10 or 2s".to_owned())
 }
 
-fn parse_threshold(text: &str) -> Result<f32, String> {
+pub(in crate::cli) fn parse_threshold(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {
         Ok(score) if !score.is_nan() => Ok(score),
         _ => Err("a score threshold is a number, such as 0.3".to_owned()),
     }
 }
 
-fn parse_iou(text: &str) -> Result<f32, String> {
+pub(in crate::cli) fn parse_iou(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {
         Ok(iou) if iou > 0.0 && iou <= 1.0 => Ok(iou),
         _ => Err("an IoU threshold is above 0 and at most 1, such as 0.6".to_owned()),

@@ -61,6 +61,9 @@ pub struct Pace {
 /// would fill the memory long before the run ends.
 const OVERLOAD_MAX: f64 = 100.0;
 
+/// The same where no warm-up was made and the promise is a guess.
+const OVERLOAD_MAX_GUESSED: f64 = 10_000.0;
+
 /// All that is asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Asked {
@@ -271,9 +274,14 @@ impl Ask {
     /// Refuses a Server rate that is out of all proportion to the machine.
     pub fn check_rate(&self, settings: &TestSettings, pace: &Pace) -> Result<(), Failure> {
         let (asked, promised) = (settings.server_target_qps.as_per_second(), pace.promised);
-        if self.scenario == Scenario::Server && pace.is_known && asked > OVERLOAD_MAX * promised {
+        let limit = if pace.is_known {
+            OVERLOAD_MAX
+        } else {
+            OVERLOAD_MAX_GUESSED
+        };
+        if self.scenario == Scenario::Server && asked > limit * promised {
             return Err(Failure::usage(format!(
-                "a Server rate of {asked}/s is more than {OVERLOAD_MAX} times the {promised:.0}/s that the warm-up promises; lower --target-qps"
+                "a Server rate of {asked}/s is more than {limit} times the {promised:.0}/s that this machine may reach; lower --target-qps"
             )));
         }
         Ok(())

@@ -7,6 +7,7 @@ mod measure;
 mod null;
 mod pictures;
 mod record_of_run;
+mod save_raw;
 mod score;
 mod seating;
 mod subject;
@@ -22,7 +23,7 @@ use self::record_of_run::RunRecord;
 use self::score::{score_all, Found};
 use self::seating::Seating;
 pub use self::subject::default_onnx;
-use self::subject::{load_runtime, Subject};
+pub(super) use self::subject::{load_runtime, Subject, SubjectRequest};
 use super::failure::{Blame, Failure, Outcome};
 use super::interrupt::is_interrupted;
 use super::print_out;
@@ -62,9 +63,12 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
             "--accuracy-only needs ground truth: pass --annotations FILE with --images",
         ));
     }
+    if let Some(folder) = &args.save_raw {
+        save_raw::check(folder)?;
+    }
     let progress = progress_for(args.json);
-    let subject = Subject::prepare(args, progress.as_ref())?;
-    let runtime = load_runtime(args, progress.as_ref())?;
+    let subject = Subject::prepare(args.into(), progress.as_ref())?;
+    let runtime = load_runtime(args.ort_lib.as_deref(), progress.as_ref())?;
     let preprocessing = &subject.description.input.preprocessing;
     let pictures = Pictures::open(args, preprocessing, progress.as_ref())?;
     drop(progress);
@@ -148,7 +152,10 @@ impl Run<'_, '_> {
         if !self.args.benchmark_only && has_truth && !is_interrupted() {
             self.accuracy()?;
         }
-        Ok(())
+        match &self.args.save_raw {
+            Some(folder) if !is_interrupted() => save_raw::save(&self.bench, folder),
+            _ => Ok(()),
+        }
     }
 
     fn performance(&mut self) -> Result<(), Failure> {

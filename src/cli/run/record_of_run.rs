@@ -274,9 +274,9 @@ fn placement_line(run: &Conditions) -> String {
         return "no instances".to_owned();
     };
     let count = placement.instances.len();
-    let each = if count > 1 { "each " } else { "" };
+    let each = if count > 1 { ", each" } else { "" };
     let mut text = format!(
-        "{}, {each}of {}",
+        "{}{each} of {}",
         plural(count, "instance"),
         plural(first.intra_threads, "thread")
     );
@@ -339,7 +339,7 @@ fn heading(
     );
     let _ = writeln!(
         text,
-        "keep      scores from {}, boxes up to IoU {}, at most {} detections a picture",
+        "detect    score threshold {}, IoU threshold {}, at most {} detections a picture",
         nms.score_threshold, nms.iou_threshold, nms.max_detections
     );
     let _ = writeln!(

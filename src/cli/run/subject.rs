@@ -13,8 +13,8 @@ use crate::model::description::ModelDescription;
 use crate::model::onnx::GraphFacts;
 use crate::model::resolve::{resolve, How, ModelRequest, OnnxSource, Resolved};
 use crate::model::tfjs;
-use crate::postprocess::ssd::SsdDetector;
-use crate::postprocess::{Detector, NmsMode, NmsSettings};
+use crate::postprocess::families::{FamilyDetector, FamilyHeads};
+use crate::postprocess::{Detector, NmsMode, NmsSettings, PostprocessError, SsdDetector};
 use crate::runtime::{locate, LocateError, Runtime, Source};
 use crate::sut::pool::DetectorFactory;
 
@@ -37,6 +37,54 @@ pub struct Subject {
     anchors: Vec<[f32; 4]>,
 }
 
+/// A detector that workers copy.
+enum ReadyDetector {
+    Op(SsdDetector),
+    Family(FamilyDetector),
+}
+
+impl ReadyDetector {
+    fn to_boxed(&self) -> Box<dyn Detector> {
+        match self {
+            Self::Op(detector) => Box::new(detector.clone()),
+            Self::Family(detector) => Box::new(detector.clone()),
+        }
+    }
+}
+
+/// Which model, and what differs from its model file.
+#[derive(Debug, Clone, Copy)]
+pub struct SubjectRequest<'a> {
+    /// `--model`.
+    pub model: Option<&'a str>,
+    /// `--model-config`.
+    pub config: Option<&'a str>,
+    /// The modes that will be used.
+    pub modes: &'a [NmsMode],
+    /// `--score-threshold`.
+    pub score_threshold: Option<f32>,
+    /// `--iou-threshold`.
+    pub iou_threshold: Option<f32>,
+    /// `--max-detections`.
+    pub max_detections: Option<u32>,
+    /// `--detections-per-class`.
+    pub detections_per_class: Option<u32>,
+}
+
+impl<'a> From<&'a RunArgs> for SubjectRequest<'a> {
+    fn from(args: &'a RunArgs) -> Self {
+        Self {
+            model: args.model.as_deref(),
+            config: args.model_config.as_deref(),
+            modes: args.nms.modes(),
+            score_threshold: args.score_threshold,
+            iou_threshold: args.iou_threshold,
+            max_detections: args.max_detections,
+            detections_per_class: args.detections_per_class,
+        }
+    }
+}
+
 /// Folders in which the files of a named model are looked for.
 fn search_folders() -> Vec<PathBuf> {
     let mut folders = vec![PathBuf::from("."), PathBuf::from("models")];
@@ -50,11 +98,11 @@ fn search_folders() -> Vec<PathBuf> {
 
 impl Subject {
     /// Finds the model that the flags mean; the default one is fetched and imported when needed.
-    pub fn prepare(args: &RunArgs, progress: &dyn Progress) -> Result<Self, Failure> {
+    pub fn prepare(asked: SubjectRequest<'_>, progress: &dyn Progress) -> Result<Self, Failure> {
         let search = search_folders();
         let request = ModelRequest {
-            model: args.model.as_deref(),
-            config: args.model_config.as_deref(),
+            model: asked.model,
+            config: asked.config,
             search: &search,
         };
         let resolved = resolve(request).or_usage()?;
@@ -81,7 +129,7 @@ impl Subject {
         let graph = resolved.graph.expect("a file on disk was read");
         let anchors = resolved.description.anchors.load().or_usage()?;
         let subject = Self {
-            nms: thresholds(resolved.description.nms, args),
+            nms: thresholds(resolved.description.nms, asked),
             description: resolved.description,
             onnx,
             sha256: graph.sha256,
@@ -90,7 +138,7 @@ impl Subject {
             notes: resolved.notes,
             anchors,
         };
-        for &mode in args.nms.modes() {
+        for &mode in asked.modes {
             subject.detector(mode).or_usage()?;
         }
         Ok(subject)
@@ -101,33 +149,46 @@ impl Subject {
         self.description.precision.name()
     }
 
-    fn detector(&self, mode: NmsMode) -> Result<SsdDetector, crate::postprocess::PostprocessError> {
+    fn detector(&self, mode: NmsMode) -> Result<ReadyDetector, PostprocessError> {
         let heads = &self.description.heads;
-        SsdDetector::new(
-            mode,
-            self.anchors.clone(),
-            self.description.box_scales,
-            self.nms,
-            heads.activation,
-            heads.classes as usize,
-            heads.background,
-        )
+        let Some(procedure) = self.description.family.procedure() else {
+            let detector = SsdDetector::new(
+                mode,
+                self.anchors.clone(),
+                self.description.box_scales,
+                self.nms,
+                heads.activation,
+                heads.classes as usize,
+                heads.background,
+            );
+            return detector.map(ReadyDetector::Op);
+        };
+        let rules = self.description.procedure.apply(procedure.rules());
+        let heads = FamilyHeads {
+            anchors: self.anchors.clone(),
+            scales: self.description.box_scales,
+            activation: heads.activation,
+            classes: heads.classes as usize,
+            background: heads.background,
+        };
+        FamilyDetector::new(mode, procedure, rules, heads, self.nms).map(ReadyDetector::Family)
+    }
+
+    /// The boxes that the box head is relative to.
+    pub fn anchors(&self) -> &[[f32; 4]] {
+        &self.anchors
     }
 
     /// Makes each worker's detectors, one for each mode.
     pub fn detectors(&self, modes: &[NmsMode]) -> DetectorFactory {
-        let ready: Vec<SsdDetector> = modes
+        let ready: Vec<ReadyDetector> = modes
             .iter()
             .map(|&mode| {
                 self.detector(mode)
                     .expect("tried when the model was prepared")
             })
             .collect();
-        Arc::new(move || {
-            let boxed =
-                |detector: &SsdDetector| -> Box<dyn Detector> { Box::new(detector.clone()) };
-            ready.iter().map(boxed).collect()
-        })
+        Arc::new(move || ready.iter().map(ReadyDetector::to_boxed).collect())
     }
 
     /// The outputs that the detectors take, in their order.
@@ -137,17 +198,17 @@ impl Subject {
     }
 }
 
-fn thresholds(mut nms: NmsSettings, args: &RunArgs) -> NmsSettings {
-    if let Some(score) = args.score_threshold {
+fn thresholds(mut nms: NmsSettings, asked: SubjectRequest<'_>) -> NmsSettings {
+    if let Some(score) = asked.score_threshold {
         nms.score_threshold = score;
     }
-    if let Some(iou) = args.iou_threshold {
+    if let Some(iou) = asked.iou_threshold {
         nms.iou_threshold = iou;
     }
-    if let Some(count) = args.max_detections {
+    if let Some(count) = asked.max_detections {
         nms.max_detections = count;
     }
-    if let Some(count) = args.detections_per_class {
+    if let Some(count) = asked.detections_per_class {
         nms.detections_per_class = count;
     }
     nms
@@ -192,8 +253,8 @@ fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 /// Finds or fetches ONNX Runtime and loads it.
-pub fn load_runtime(args: &RunArgs, progress: &dyn Progress) -> Result<Runtime, Failure> {
-    let located = locate(args.ort_lib.as_deref(), progress).map_err(|error| match &error {
+pub fn load_runtime(named: Option<&Path>, progress: &dyn Progress) -> Result<Runtime, Failure> {
+    let located = locate(named, progress).map_err(|error| match &error {
         LocateError::Named {
             named_by: Source::Flag,
             ..

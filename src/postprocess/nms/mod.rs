@@ -15,6 +15,7 @@ mod regular;
 use super::activation::{best_of, softmax, Logit, Probability, ScoreMap};
 use super::boxes::SuppressorBlocks;
 use super::decode::{DecodedBoxes, EncodedBoxes};
+use super::tflite::Revision;
 use super::{Detection, NmsMode, NmsSettings};
 
 /// One picture's score head.
@@ -57,6 +58,7 @@ impl<M: ScoreMap> ScoreRows<'_, M> {
 pub struct Nms {
     mode: NmsMode,
     settings: NmsSettings,
+    revision: Revision,
     /// Each row's best raw number; NaN where the row cannot have a candidate.
     best: Vec<f32>,
     /// Probabilities of the rows that softmax had to be computed for; the others are stale.
@@ -84,6 +86,7 @@ impl Nms {
         Self {
             mode,
             settings,
+            revision: Revision::default(),
             best: Vec::with_capacity(anchors),
             activated: Vec::new(),
             exponentials: Vec::new(),
@@ -91,6 +94,12 @@ impl Nms {
             fast,
             regular,
         }
+    }
+
+    /// The same suppressor with another order of equal scores of several classes.
+    #[must_use]
+    pub fn with_revision(self, revision: Revision) -> Self {
+        Self { revision, ..self }
     }
 
     /// Replaces the contents of `detections` with what survives, best first.

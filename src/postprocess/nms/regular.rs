@@ -8,6 +8,7 @@
 use super::ranking::{index_of, key, score_of, BestFirst};
 use super::{DecodedBoxes, EncodedBoxes, Nms, ScoreMap, ScoreRows};
 use crate::postprocess::boxes::{overlap_exceeds, Corners};
+use crate::postprocess::tflite::Revision;
 use crate::postprocess::{Detection, NmsSettings};
 
 /// The end of a class's list of survivors.
@@ -16,7 +17,7 @@ const NOBODY: u32 = u32::MAX;
 /// Memory of the regular mode.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Scratch {
-    /// Keys of the pairs of a level; the index is `class * anchors + anchor`.
+    /// Keys of the pairs of a level; the index is `rank of the class * anchors + anchor`.
     pairs: Vec<u64>,
     decoded: DecodedBoxes,
     classes: Vec<ClassSurvivors>,
@@ -50,6 +51,14 @@ struct Level {
 impl Level {
     fn holds(self, raw: f32) -> bool {
         raw >= self.lowest && (raw < self.end || self.end.is_nan())
+    }
+}
+
+/// The place of a class among equal scores, and the class in a place.
+fn rank(class: u32, last_class: u32, revision: Revision) -> u32 {
+    match revision {
+        Revision::R3 => class,
+        Revision::R2 => last_class - class,
     }
 }
 
@@ -153,6 +162,8 @@ impl Nms {
     fn collect_pairs<M: ScoreMap>(&mut self, scores: &ScoreRows<'_, M>, level: Level) {
         const LANES: usize = 16;
         let anchors = scores.anchors() as u32;
+        let last_class = scores.classes() as u32 - 1;
+        let revision = self.revision;
         let pairs = &mut self.regular.pairs;
         pairs.clear();
         for anchor in self.rows.iter().map(|&row| index_of(row)) {
@@ -169,7 +180,8 @@ impl Nms {
                 }
                 for (class, &raw) in (first..).zip(chunk) {
                     if level.holds(raw) {
-                        pairs.push(key(scores.map.score(raw), class * anchors + anchor));
+                        let rank = rank(class, last_class, revision);
+                        pairs.push(key(scores.map.score(raw), rank * anchors + anchor));
                     }
                 }
             }
@@ -184,17 +196,20 @@ impl Nms {
     ) {
         let Self {
             settings,
+            revision,
             regular: scratch,
             ..
         } = self;
         let anchors = scores.anchors() as u32;
+        let last_class = scores.classes() as u32 - 1;
         let mut pairs = std::mem::take(&mut scratch.pairs);
         let mut candidates = BestFirst::new(&mut pairs);
         while detections.len() < settings.max_detections as usize {
             let Some(candidate) = candidates.next() else {
                 break;
             };
-            let (class, anchor) = (index_of(candidate) / anchors, index_of(candidate) % anchors);
+            let (of_class, anchor) = (index_of(candidate) / anchors, index_of(candidate) % anchors);
+            let class = rank(of_class, last_class, *revision);
             if scratch.classes[class as usize].count >= settings.detections_per_class {
                 continue;
             }

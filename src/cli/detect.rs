@@ -1,0 +1,276 @@
+//! `detbench detect`: the detections of a few pictures, as JSON and as pictures to look at.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Serialize;
+
+use super::failure::{Blame, Failure};
+use super::inference::Inference;
+use super::run::args::{parse_iou, parse_threshold};
+use super::run::{load_runtime, Subject, SubjectRequest};
+use super::setup::progress_for;
+use crate::annotate::{annotate, color, write_png, Mark};
+use crate::library::decode::decode;
+use crate::library::preprocessing::ElementType;
+use crate::library::{Preprocessor, SampleMut};
+use crate::postprocess::{Detection, NmsMode};
+use crate::tensor::{TensorBuffer, TensorView};
+
+const MODEL: &str = "Which model";
+const POST: &str = "How detections are made";
+
+/// Detect the objects in pictures: JSON on stdout, and annotated pictures with --draw
+#[derive(Debug, Clone, Args)]
+pub struct DetectArgs {
+    /// JPEG or PNG files
+    #[arg(value_name = "PICTURE", required = true)]
+    pub pictures: Vec<PathBuf>,
+    /// Write each picture with its detections drawn on it as PNG into this folder
+    #[arg(long, value_name = "DIR")]
+    pub draw: Option<PathBuf>,
+    /// Taken for granted: the answer is always one JSON document
+    #[arg(long, hide = true)]
+    pub json: bool,
+
+    /// A known model or an ONNX file [default: ssdlite-mobilenet-v2]
+    #[arg(long, value_name = "NAME|FILE.onnx", help_heading = MODEL)]
+    pub model: Option<String>,
+    /// The model file that describes an ONNX file
+    #[arg(long, value_name = "NAME|FILE.toml", help_heading = MODEL)]
+    pub model_config: Option<String>,
+    /// The ONNX Runtime library to load [default: found or fetched]
+    #[arg(long, value_name = "FILE", help_heading = MODEL)]
+    pub ort_lib: Option<PathBuf>,
+
+    /// Regular or fast NMS
+    #[arg(long, value_enum, default_value_t = OneMode::Regular, help_heading = POST)]
+    pub nms: OneMode,
+    /// Least score of a detection [default: the model file's]
+    #[arg(long, value_name = "SCORE", value_parser = parse_threshold, allow_negative_numbers = true, help_heading = POST)]
+    pub score_threshold: Option<f32>,
+    /// IoU above which a weaker box is suppressed, in (0, 1] [default: the model file's]
+    #[arg(long, value_name = "IOU", value_parser = parse_iou, allow_negative_numbers = true, help_heading = POST)]
+    pub iou_threshold: Option<f32>,
+    /// Most detections of a picture [default: the model file's]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000), help_heading = POST)]
+    pub max_detections: Option<u32>,
+    /// Most detections of a class, in regular NMS [default: the model file's]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000), help_heading = POST)]
+    pub detections_per_class: Option<u32>,
+}
+
+/// `--nms` of a verb that uses one mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum OneMode {
+    /// Class by class.
+    Regular,
+    /// One class-agnostic pass.
+    Fast,
+}
+
+impl OneMode {
+    const fn mode(self) -> NmsMode {
+        match self {
+            Self::Regular => NmsMode::Regular,
+            Self::Fast => NmsMode::Fast,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema_version: u32,
+    model: &'a str,
+    nms: NmsMode,
+    pictures: Vec<PictureAnswer>,
+}
+
+#[derive(Serialize)]
+struct PictureAnswer {
+    file: PathBuf,
+    width: u32,
+    height: u32,
+    detections: Vec<Found>,
+    drawn: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Found {
+    label: String,
+    /// From zero, without background.
+    class: u32,
+    score: f32,
+    /// `[y_min, x_min, y_max, x_max]`, shares of the picture, not clipped.
+    r#box: [f32; 4],
+    /// `[x, y, width, height]` in pixels.
+    bbox: [f32; 4],
+}
+
+/// Runs the verb and writes its document to `out`.
+///
+/// # Errors
+/// [`Failure`]: pictures that cannot be read, a model that cannot be found or run.
+pub fn run(args: &DetectArgs, out: &mut impl Write) -> Result<(), Failure> {
+    if let Some(folder) = &args.draw {
+        fs::create_dir_all(folder)
+            .map_err(|error| Failure::usage(format!("--draw {}: {error}", folder.display())))?;
+    }
+    let progress = progress_for(true);
+    let mode = args.nms.mode();
+    let asked = SubjectRequest {
+        model: args.model.as_deref(),
+        config: args.model_config.as_deref(),
+        modes: &[mode],
+        score_threshold: args.score_threshold,
+        iou_threshold: args.iou_threshold,
+        max_detections: args.max_detections,
+        detections_per_class: args.detections_per_class,
+    };
+    let subject = Subject::prepare(asked, progress.as_ref())?;
+    let runtime = load_runtime(args.ort_lib.as_deref(), progress.as_ref())?;
+    drop(progress);
+    let mut look = Look {
+        preprocessor: Preprocessor::new(&subject.description.input.preprocessing),
+        inference: Inference::open(&subject, &runtime)?,
+        subject: &subject,
+        mode,
+        draw: args.draw.as_deref(),
+        names: BTreeMap::new(),
+    };
+    let pictures = args.pictures.iter().map(|file| look.at(file));
+    let document = Document {
+        schema_version: 1,
+        model: &subject.description.name,
+        nms: mode,
+        pictures: pictures.collect::<Result<_, _>>()?,
+    };
+    serde_json::to_writer(&mut *out, &document).or_environment()?;
+    writeln!(out).or_environment()
+}
+
+/// What looks at one picture after the other.
+struct Look<'a> {
+    preprocessor: Preprocessor,
+    inference: Inference<'a>,
+    subject: &'a Subject,
+    mode: NmsMode,
+    draw: Option<&'a Path>,
+    /// How many drawings have each name already.
+    names: BTreeMap<String, u32>,
+}
+
+impl Look<'_> {
+    fn at(&mut self, file: &Path) -> Result<PictureAnswer, Failure> {
+        let failed =
+            |error: &dyn std::fmt::Display| Failure::usage(format!("{}: {error}", file.display()));
+        let bytes = fs::read(file).map_err(|error| failed(&error))?;
+        let picture = decode(&bytes).map_err(|error| failed(&error))?;
+        let preprocessing = &self.subject.description.input.preprocessing;
+        let mut buffer = match preprocessing.element {
+            ElementType::F32 => TensorBuffer::F32(vec![0.0; preprocessing.sample_elements()]),
+            ElementType::U8 => TensorBuffer::U8(vec![0; preprocessing.sample_elements()]),
+        };
+        let sample = match &mut buffer {
+            TensorBuffer::F32(elements) => SampleMut::F32(elements),
+            TensorBuffer::U8(elements) => SampleMut::U8(elements),
+        };
+        self.preprocessor.prepare(&picture, sample);
+        let shape = preprocessing.shape(1);
+        self.inference.run(TensorView {
+            shape: &shape,
+            data: buffer.data(),
+        })?;
+        let mut detectors = (self.subject.detectors(&[self.mode]))();
+        let detections = self.inference.detect(detectors[0].as_mut())?;
+        let size = (picture.width as f32, picture.height as f32);
+        let drawn = match self.draw {
+            Some(folder) => {
+                let path = folder.join(self.drawing_name(file));
+                write_png(&path, &annotate(&picture, &self.marks(&detections, size))).map_err(
+                    |error| Failure::environment(format!("{}: {error}", path.display())),
+                )?;
+                Some(path)
+            }
+            None => None,
+        };
+        Ok(PictureAnswer {
+            file: file.to_owned(),
+            width: picture.width,
+            height: picture.height,
+            detections: detections.iter().map(|one| self.found(one, size)).collect(),
+            drawn,
+        })
+    }
+
+    fn label(&self, class: u32) -> String {
+        let name = self.subject.description.labels.name(class);
+        name.map_or_else(|| format!("class {class}"), str::to_owned)
+    }
+
+    fn found(&self, detection: &Detection, (width, height): (f32, f32)) -> Found {
+        let Detection {
+            y_min,
+            x_min,
+            y_max,
+            x_max,
+            score,
+            class,
+        } = *detection;
+        Found {
+            label: self.label(class),
+            class,
+            score,
+            r#box: [y_min, x_min, y_max, x_max],
+            bbox: [
+                x_min * width,
+                y_min * height,
+                (x_max - x_min) * width,
+                (y_max - y_min) * height,
+            ],
+        }
+    }
+
+    /// A mark for each detection; classes get their colours in the order of their best detections.
+    fn marks(&self, detections: &[Detection], (width, height): (f32, f32)) -> Vec<Mark> {
+        let mut classes: Vec<u32> = Vec::new();
+        let mark = |detection: &Detection| {
+            let known = classes.iter().position(|&class| class == detection.class);
+            let index = known.unwrap_or_else(|| {
+                classes.push(detection.class);
+                classes.len() - 1
+            });
+            Mark {
+                edges: [
+                    detection.x_min * width,
+                    detection.y_min * height,
+                    detection.x_max * width,
+                    detection.y_max * height,
+                ]
+                .map(f64::from),
+                label: format!("{} {:.2}", self.label(detection.class), detection.score),
+                color: color(index),
+                is_dashed: false,
+            }
+        };
+        detections.iter().map(mark).collect()
+    }
+
+    /// `dog.png`; a second picture of that name becomes `dog-2.png`.
+    fn drawing_name(&mut self, file: &Path) -> String {
+        let stem = file
+            .file_stem()
+            .unwrap_or(file.as_os_str())
+            .to_string_lossy()
+            .into_owned();
+        let count = self.names.entry(stem.clone()).or_insert(0);
+        *count += 1;
+        match *count {
+            1 => format!("{stem}.png"),
+            count => format!("{stem}-{count}.png"),
+        }
+    }
+}

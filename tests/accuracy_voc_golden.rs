@@ -1,0 +1,96 @@
+//! VOC's average precision against independent figures (`tests/golden/voc/README.md`).
+
+use std::path::{Path, PathBuf};
+
+use detbench::accuracy::voc::{score_class, VocDetection, VocObject, VocStyle};
+use serde_json::Value;
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
+}
+
+fn corners(value: &Value) -> [f64; 4] {
+    std::array::from_fn(|edge| value[edge].as_f64().unwrap())
+}
+
+fn same(found: f64, expected: &Value) -> bool {
+    match expected {
+        Value::String(_) => found.is_nan(),
+        Value::Null => found == -1.0 || found == 0.0,
+        number => found.to_bits() == number.as_f64().unwrap().to_bits(),
+    }
+}
+
+fn check(set: &Value, failures: &mut Vec<String>) -> usize {
+    let objects: Vec<VocObject> = set["gts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|object| VocObject {
+            image: text(&object["image"]),
+            class: text(&object["class"]),
+            corners: corners(&object["bbox"]),
+            is_difficult: object["difficult"] != 0,
+        })
+        .collect();
+    let detections: Vec<VocDetection> = set["dets"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|detection| VocDetection {
+            image: text(&detection["image"]),
+            class: text(&detection["class"]),
+            score: detection["score"].as_f64().unwrap(),
+            corners: corners(&detection["bbox"]),
+        })
+        .collect();
+    let mut compared = 0;
+    for style in [VocStyle::Devkit, VocStyle::Ptssd, VocStyle::Hikapok] {
+        for (class, expected) in set["expect"][style.name()].as_object().unwrap() {
+            let found = score_class(class, &objects, &detections, style);
+            let counts = [
+                (found.object_count, "npos"),
+                (found.true_positives, "tp"),
+                (found.false_positives, "fp"),
+            ];
+            let counted = counts.iter().all(|(count, key)| expected[key] == *count);
+            if !counted
+                || !same(found.ap_11, &expected["ap11"])
+                || !same(found.ap_all, &expected["ap_all"])
+            {
+                let (set, style) = (&set["name"], style.name());
+                failures.push(format!(
+                    "{set} {style} {class}: {found:?}, expected {expected}"
+                ));
+            }
+            compared += 1;
+        }
+    }
+    compared
+}
+
+fn sets() -> Vec<PathBuf> {
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/voc")];
+    if let Some(more) = std::env::var_os("DETBENCH_GOLDEN") {
+        folders.extend(std::env::split_paths(&more).map(|folder| folder.join("voc")));
+    }
+    let files = folders
+        .iter()
+        .filter_map(|folder| std::fs::read_dir(folder).ok());
+    let files = files.flatten().map(|entry| entry.unwrap().path());
+    files
+        .filter(|path| path.extension().is_some_and(|end| end == "json"))
+        .collect()
+}
+
+#[test]
+fn every_style_gives_its_golden_figures_bit_for_bit() {
+    let mut failures = Vec::new();
+    let mut compared = 0;
+    for path in sets() {
+        let set: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        compared += check(&set, &mut failures);
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert!(compared >= 12, "{compared}");
+}
