@@ -30,6 +30,9 @@ use detbench::summary::{conclude, Rules, Summary};
 use detbench::sut::pool::{Assignment, Inputs, ModelFactory, Pool, Seat, WarmUp};
 use detbench::units::{Latency, SampleId, SampleIndex};
 
+/// Nobody interrupts the bench but the system.
+static NEVER: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
 /// Turns of each comparison; the median ratio is printed.
 const TURNS: usize = 7;
 
@@ -150,6 +153,7 @@ fn through(
         },
         warm_up_sample: SampleIndex(0),
         answers: None,
+        interrupted: &NEVER,
     };
     let clock = pool.clock();
     let mut run = pool.begin(&assignment).expect("warm workers");

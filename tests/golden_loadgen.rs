@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use detbench::cli::plan::{print, PlanArgs};
+use detbench::cli::test_args::{ConfArgs, TestArgs};
 use detbench::plan::{AccuracyLogSelection, Phase, Plan};
 use detbench::scenario::Scenario;
 use detbench::schedule::rng::{BoundedDraw, RandomStream};
@@ -150,13 +151,15 @@ fn reason_to_skip(vector: &Value) -> Option<&'static str> {
 fn arguments_of(case: &Value, compat: CompatProfile) -> PlanArgs {
     let settings = case["settings"].as_object().expect("settings");
     let count = |key: &str| usize::try_from(case[key].as_u64().unwrap()).unwrap();
-    PlanArgs {
+    let test = TestArgs {
         scenario: case["scenario"].as_str().unwrap().parse().unwrap(),
-        mode: case["mode"]
-            .as_str()
-            .unwrap_or("PerformanceOnly")
-            .parse()
-            .unwrap(),
+        mode: Some(
+            case["mode"]
+                .as_str()
+                .unwrap_or("PerformanceOnly")
+                .parse()
+                .unwrap(),
+        ),
         total_samples: count("total"),
         performance_samples: Some(count("perf")),
         compat,
@@ -165,12 +168,13 @@ fn arguments_of(case: &Value, compat: CompatProfile) -> PlanArgs {
             .iter()
             .map(|(key, value)| format!("{key}={value}"))
             .collect(),
-        json: true,
-    }
+        conf: ConfArgs::default(),
+    };
+    PlanArgs { test, json: true }
 }
 
 fn plan_of(case: &Value, compat: CompatProfile) -> Plan {
-    let arguments = arguments_of(case, compat);
+    let arguments = arguments_of(case, compat).test;
     let reader = configured(case);
     let mut reader = reader.unwrap_or_else(|_| configured_without_user_file(case));
     for pair in &arguments.set {
@@ -185,7 +189,7 @@ fn plan_of(case: &Value, compat: CompatProfile) -> Plan {
             .apply_audit(Path::new("audit.config"), audit)
             .unwrap();
     }
-    let mode = reader.mode.unwrap_or(arguments.mode);
+    let mode = reader.mode.or(arguments.mode).unwrap();
     let performance = arguments.performance_samples.unwrap();
     let total = arguments.total_samples;
     Plan::new(

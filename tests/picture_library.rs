@@ -124,7 +124,7 @@ fn missing_pictures_are_an_error_that_names_them_unless_they_may_be_skipped() {
         "{message}"
     );
     assert!(
-        message.contains("x.jpg, y.jpg; fetch them or pass skip_missing"),
+        message.contains("x.jpg, y.jpg; fetch them or pass --skip-missing"),
         "{message}"
     );
     let skipping = LibraryOptions {

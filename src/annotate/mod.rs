@@ -6,8 +6,7 @@
 mod palette;
 mod text;
 
-use std::fs::File;
-use std::io::{self, BufWriter};
+use std::io;
 use std::path::Path;
 
 use embedded_graphics::pixelcolor::Rgb888;
@@ -84,14 +83,19 @@ pub fn side_by_side(panels: &[(&str, &Picture)]) -> Picture {
 /// # Errors
 /// What the system says.
 pub fn write_png(path: &Path, picture: &Picture) -> io::Result<()> {
-    let file = BufWriter::new(File::create(path)?);
-    let mut encoder = png::Encoder::new(file, picture.width, picture.height);
-    encoder.set_color(png::ColorType::Rgb);
-    encoder.set_depth(png::BitDepth::Eight);
-    let mut writer = encoder.write_header()?;
-    writer.write_image_data(&picture.rgb)?;
-    writer.finish()?;
-    Ok(())
+    let (width, height) = (picture.width, picture.height);
+    image::save_buffer_with_format(
+        path,
+        &picture.rgb,
+        width,
+        height,
+        image::ExtendedColorType::Rgb8,
+        image::ImageFormat::Png,
+    )
+    .map_err(|error| match error {
+        image::ImageError::IoError(error) => error,
+        other => io::Error::other(other),
+    })
 }
 
 /// Draws the lines of a box, `thickness + 1` pixels wide, just inside its edges and the picture's.

@@ -11,8 +11,10 @@ pub mod plan;
 pub mod run;
 pub mod score;
 pub mod setup;
+pub mod simulate;
+pub mod test_args;
 
-use std::io::{self, BufWriter};
+use std::io::{self, BufWriter, Write};
 
 use clap::{Parser, Subcommand};
 
@@ -34,6 +36,8 @@ enum Verb {
     Setup(setup::SetupArgs),
     /// Print what a run would issue, touching no model
     Plan(plan::PlanArgs),
+    /// Run a whole test against a simulated system on virtual time
+    Simulate(simulate::SimulateArgs),
     /// Score detections against COCO ground truth
     Score(score::ScoreArguments),
     /// Detect the objects in pictures
@@ -62,6 +66,7 @@ pub fn main() -> u8 {
         }
         Verb::Setup(args) => return setup::run(args),
         Verb::Plan(args) => print_plan(args),
+        Verb::Simulate(args) => simulate::run(args),
         Verb::Score(args) => print_scores(args),
         Verb::Detect(args) => print_detections(args),
         Verb::Nms(args) => print_nms(args),
@@ -71,8 +76,27 @@ pub fn main() -> u8 {
         Ok(outcome) => outcome.code(),
         Err(failure) => {
             eprintln!("error: {failure}");
-            failure.code()
+            // Ctrl-C reaches the clients that fetch as well: what they then say is its echo.
+            if interrupt::is_interrupted() {
+                Outcome::Interrupted.code()
+            } else {
+                failure.code()
+            }
         }
+    }
+}
+
+/// Puts text on stdout; a reader that has gone away, such as `head`, is no error.
+///
+/// # Errors
+/// When stdout cannot be written for another reason, such as a full disk.
+pub(crate) fn print_out(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::environment(
+            format!("stdout cannot be written: {error}"),
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -86,7 +110,9 @@ fn print_plan(args: &plan::PlanArgs) -> Result<Outcome, Failure> {
 }
 
 fn print_import(args: &import::ImportArgs) -> Result<Outcome, Failure> {
-    import::run(args, &mut io::stdout().lock()).or_usage()?;
+    let mut out = Vec::new();
+    import::run(args, &mut out).or_usage()?;
+    print_out(&String::from_utf8_lossy(&out))?;
     Ok(Outcome::Done)
 }
 
@@ -101,6 +127,8 @@ fn print_nms(args: &nms::NmsArgs) -> Result<Outcome, Failure> {
 }
 
 fn print_scores(args: &score::ScoreArguments) -> Result<Outcome, Failure> {
-    score::run(args, &mut io::stdout().lock()).or_usage()?;
+    let mut out = Vec::new();
+    score::run(args, &mut out).or_usage()?;
+    print_out(&String::from_utf8_lossy(&out))?;
     Ok(Outcome::Done)
 }

@@ -4,11 +4,9 @@ use std::io::{self, Write};
 
 use clap::Args;
 
-use crate::plan::{AccuracyLogSelection, Generated, LoadableSet, Phase, Plan, PlanError};
-use crate::scenario::{Scenario, TestMode};
-use crate::settings::compat::CompatProfile;
-use crate::settings::rounds::Round;
-use crate::settings::test_settings::{split_pair, SettingError, TestSettings};
+use super::test_args::{TestArgs, TestArgsError};
+use crate::plan::{AccuracyLogSelection, Generated, LoadableSet, Phase, Plan};
+use crate::scenario::Scenario;
 use crate::units::{Latency, SampleIndex};
 
 /// Version of the JSON document; it grows when a key changes its meaning or goes away.
@@ -23,27 +21,9 @@ const SHOWN: usize = 12;
 /// Print what a test would load, issue and log, touching no model
 #[derive(Debug, Clone, Args)]
 pub struct PlanArgs {
-    /// SingleStream, MultiStream, Server or Offline
-    #[arg(long)]
-    pub scenario: Scenario,
-    /// PerformanceOnly, AccuracyOnly, SubmissionRun or FindPeakPerformance (its first trial)
-    #[arg(long, default_value_t = TestMode::PerformanceOnly)]
-    pub mode: TestMode,
-    /// Samples in the library
-    #[arg(long, value_name = "COUNT")]
-    pub total_samples: usize,
-    /// Samples that fit in memory together [default: all]
-    #[arg(long, value_name = "COUNT")]
-    pub performance_samples: Option<usize>,
-    /// Which LoadGen's random streams to repeat: v6, v5 or v4-gcc10
-    #[arg(long, default_value_t = CompatProfile::V6)]
-    pub compat: CompatProfile,
-    /// Take the official seeds of this MLPerf Inference round, such as v6.1
-    #[arg(long, value_name = "ROUND")]
-    pub round: Option<String>,
-    /// LoadGen settings by their names, one or more at a time; the last one wins
-    #[arg(long = "set", value_name = "KEY=VALUE", num_args = 1..)]
-    pub set: Vec<String>,
+    /// The test.
+    #[command(flatten)]
+    pub test: TestArgs,
     /// Print one JSON document with every sample and every scheduled time
     #[arg(long)]
     pub json: bool,
@@ -52,48 +32,12 @@ pub struct PlanArgs {
 /// Why the plan could not be printed.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanCommandError {
-    /// A setting cannot be.
+    /// The flags make no test.
     #[error(transparent)]
-    Setting(#[from] SettingError),
-    /// The settings make no test.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
+    Test(#[from] TestArgsError),
     /// The output took no more.
     #[error("the plan could not be written: {0}")]
     Write(#[from] io::Error),
-}
-
-impl PlanArgs {
-    /// The settings: LoadGen's defaults, then the round's seeds, then `--set` in its order.
-    ///
-    /// # Errors
-    /// [`SettingError`] for an unknown round or key, or a value that its key does not take.
-    pub fn settings(&self) -> Result<TestSettings, SettingError> {
-        let mut settings = TestSettings::default();
-        if let Some(round) = &self.round {
-            Round::find(round)?.apply(&mut settings);
-        }
-        for pair in &self.set {
-            let (key, value) = split_pair(pair)?;
-            settings.set(key, value)?;
-        }
-        Ok(settings)
-    }
-
-    /// The plan that the arguments ask for.
-    ///
-    /// # Errors
-    /// [`PlanCommandError`] when the settings are impossible.
-    pub fn plan(&self) -> Result<Plan, PlanCommandError> {
-        Ok(Plan::new(
-            &self.settings()?,
-            self.scenario,
-            self.mode,
-            self.total_samples,
-            self.performance_samples.unwrap_or(self.total_samples),
-            self.compat,
-        )?)
-    }
 }
 
 /// Prints the plan that `args` ask for to `out`, which should be buffered.
@@ -103,11 +47,14 @@ impl PlanArgs {
 /// # Errors
 /// [`PlanCommandError`] when the settings are impossible or `out` fails.
 pub fn print(args: &PlanArgs, out: &mut impl Write) -> Result<(), PlanCommandError> {
-    let plan = args.plan()?;
+    let test = args.test.read()?;
     if args.json {
-        write_json(&plan, out)?;
+        write_json(&test.plan, out)?;
     } else {
-        write_text(&plan, args.total_samples, out)?;
+        for note in &test.notes {
+            writeln!(out, "note: {note}")?;
+        }
+        write_text(&test.plan, args.test.total_samples, out)?;
     }
     out.flush()?;
     Ok(())
@@ -378,7 +325,7 @@ mod tests {
             "qsl_rng_seed=3",
         ])
         .unwrap();
-        let settings = cli.plan.settings().unwrap();
+        let settings = cli.plan.test.read().unwrap().settings;
         assert_eq!((settings.min_query_count, settings.min_duration_ms), (8, 5));
         assert_eq!(settings.qsl_rng_seed, 3);
         assert_eq!(settings.schedule_rng_seed, 16_159_082_839_903_944_936);

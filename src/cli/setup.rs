@@ -100,15 +100,18 @@ pub fn run(arguments: &SetupArgs) -> u8 {
     let progress = progress_for(arguments.json);
     let report = survey(&search, (!arguments.check).then_some(&*progress));
     drop(progress);
-    if arguments.json {
-        let text = serde_json::to_string_pretty(&report).expect("a report has string keys only");
-        println!("{text}");
-    } else if std::io::stdout().is_terminal() {
-        println!("{}", table(&report));
+    let text = if arguments.json {
+        serde_json::to_string_pretty(&report).expect("a report has string keys only")
     } else {
-        eprintln!("{}", table(&report));
+        table(&report)
+    };
+    match super::print_out(&format!("{text}\n")) {
+        Ok(()) => report.exit_code(),
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            failure.code()
+        }
     }
-    report.exit_code()
 }
 
 /// What there is of everything, in the order in which a run needs it.

@@ -48,7 +48,7 @@ pub fn run_set(
             effective.scenario,
             Scenario::SingleStream | Scenario::MultiStream
         ),
-        issue_delay: effective.scenario == Scenario::Server,
+        issue_delay: matches!(effective.scenario, Scenario::Server | Scenario::Offline),
         stages: stand.tells.stages,
         preprocess: stand.tells.preprocess,
     };

@@ -98,7 +98,10 @@ pub enum IssueEnd {
     /// `max_duration` was exceeded.
     DurationMax,
     /// More queries were outstanding than `max_async_queries` allows.
-    OutstandingMax,
+    OutstandingMax {
+        /// How many, after the last issue.
+        outstanding: u64,
+    },
 }
 
 /// One query within an issue call.
@@ -296,7 +299,8 @@ impl<Source: QuerySource> Issuer<Source> {
             return;
         }
         let rules = &self.rules;
-        let natural = rules.pacing == Pacing::Closed
+        // A burst is complete with its one query, so it ends naturally too.
+        let natural = !matches!(rules.pacing, Pacing::Open { .. })
             && self.queries_issued >= rules.query_count_min
             && elapsed >= rules.target_duration;
         let over = |bound: Option<u64>, count: u64| bound.is_some_and(|bound| count > bound);
@@ -304,7 +308,7 @@ impl<Source: QuerySource> Issuer<Source> {
             Some(IssueEnd::Naturally)
         } else if matches!(rules.pacing, Pacing::Open { outstanding_max, .. } if over(outstanding_max, outstanding))
         {
-            Some(IssueEnd::OutstandingMax)
+            Some(IssueEnd::OutstandingMax { outstanding })
         } else if rules
             .query_count_max
             .is_some_and(|bound| self.queries_issued >= bound)

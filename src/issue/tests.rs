@@ -157,7 +157,7 @@ fn bounds_on_count_duration_and_outstanding_queries_end_a_run_with_their_reason(
     assert_eq!(flooded.step(at(1_000), 1), Step::Issue);
     assert_eq!(
         flooded.step(at(1_000), 2),
-        Step::Finished(IssueEnd::OutstandingMax)
+        Step::Finished(IssueEnd::OutstandingMax { outstanding: 2 })
     );
 }
 

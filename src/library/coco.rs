@@ -89,13 +89,15 @@ pub enum CocoError {
         /// What is there instead.
         found: String,
     },
-    /// Two pictures have the same id.
+    /// Two pictures, boxes or classes have the same id.
     #[error(
-        "{annotations}: images[{first}] and images[{second}] both have id {id}; ids must be unique"
+        "{annotations}: {list}[{first}] and {list}[{second}] both have id {id}; ids must be unique"
     )]
-    DuplicateImageId {
+    DuplicateId {
         /// The annotations.
         annotations: String,
+        /// `images`, `annotations` or `categories`.
+        list: &'static str,
         /// The id.
         id: i64,
         /// Position of the first, from zero.
@@ -188,10 +190,11 @@ pub fn parse_instances(text: &str, annotations: &str) -> Result<CocoInstances, C
     })?;
     let images = images(file.images, annotations)?;
     let boxes = file.annotations.into_iter().enumerate();
+    let mut seen = Seen::new(annotations, "annotations");
     let boxes = boxes.map(|(position, raw)| {
         let id = |key, id: Id| id.check(annotations, "annotations", position, key);
         Ok(CocoAnnotation {
-            id: id("id", raw.id)?,
+            id: seen.first_time(id("id", raw.id)?, position)?,
             image_id: id("image_id", raw.image_id)?,
             category_id: id("category_id", raw.category_id)?,
             bbox: raw.bbox,
@@ -200,9 +203,11 @@ pub fn parse_instances(text: &str, annotations: &str) -> Result<CocoInstances, C
         })
     });
     let categories = file.categories.into_iter().enumerate();
+    let mut seen = Seen::new(annotations, "categories");
     let categories = categories.map(|(position, raw)| {
+        let id = raw.id.check(annotations, "categories", position, "id")?;
         Ok(CocoCategory {
-            id: raw.id.check(annotations, "categories", position, "id")?,
+            id: seen.first_time(id, position)?,
             name: raw.name,
         })
     });
@@ -219,18 +224,11 @@ fn images(raw: Vec<Image>, annotations: &str) -> Result<Vec<CocoImage>, CocoErro
             annotations: annotations.to_owned(),
         });
     }
-    let mut seen = BTreeMap::new();
+    let mut seen = Seen::new(annotations, "images");
     let mut images = Vec::with_capacity(raw.len());
     for (position, image) in raw.into_iter().enumerate() {
         let id = image.id.check(annotations, "images", position, "id")?;
-        if let Some(first) = seen.insert(id, position) {
-            return Err(CocoError::DuplicateImageId {
-                annotations: annotations.to_owned(),
-                id,
-                first,
-                second: position,
-            });
-        }
+        seen.first_time(id, position)?;
         let inside = |part| matches!(part, std::path::Component::Normal(_));
         let path = Path::new(&image.file_name);
         if image.file_name.is_empty() || !path.components().all(inside) {
@@ -247,6 +245,36 @@ fn images(raw: Vec<Image>, annotations: &str) -> Result<Vec<CocoImage>, CocoErro
         });
     }
     Ok(images)
+}
+
+/// The ids of one list, each of which may come once.
+struct Seen<'a> {
+    annotations: &'a str,
+    list: &'static str,
+    positions: BTreeMap<i64, usize>,
+}
+
+impl<'a> Seen<'a> {
+    fn new(annotations: &'a str, list: &'static str) -> Self {
+        Self {
+            annotations,
+            list,
+            positions: BTreeMap::new(),
+        }
+    }
+
+    fn first_time(&mut self, id: i64, position: usize) -> Result<i64, CocoError> {
+        match self.positions.insert(id, position) {
+            None => Ok(id),
+            Some(first) => Err(CocoError::DuplicateId {
+                annotations: self.annotations.to_owned(),
+                list: self.list,
+                id,
+                first,
+                second: position,
+            }),
+        }
+    }
 }
 
 /// The file as it is written; unknown keys (licences, segmentations) are passed over.

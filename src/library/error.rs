@@ -50,7 +50,7 @@ pub enum LibraryError {
     /// The annotations name pictures that are not there.
     #[error(
         "{annotations}: {} of its {total} pictures are not in {}: {}; fetch them or pass \
-         skip_missing to go on without them",
+         --skip-missing to go on without them",
         missing.len(), folder.display(), Listed(missing)
     )]
     MissingPictures {

@@ -4,6 +4,7 @@
 //! A histogram rounds (three significant digits here), so no verdict and no reported percentile
 //! comes from it; those come from [`super::percentile`]. It is small and can be merged and plotted.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::time::SystemTime;
 
@@ -96,11 +97,60 @@ pub enum IntervalLogError {
     ZeroPeriod,
 }
 
+/// Intervals of a log that are still open, so that memory is that of the intervals which a run's
+/// latencies span at a time and not that of its samples.
+pub struct OpenIntervals<'a> {
+    period_ns: u64,
+    last_completion: Latency,
+    /// The first interval that is not written yet.
+    next: u64,
+    open: BTreeMap<u64, LatencyHistogram>,
+    write: &'a mut dyn FnMut(&LatencyHistogram, Latency, Latency) -> Result<(), IntervalLogError>,
+}
+
+impl OpenIntervals<'_> {
+    /// Counts a latency in the interval of its completion.
+    ///
+    /// # Panics
+    /// When that interval was closed.
+    pub fn record(&mut self, sample: TimedLatency) {
+        let interval = sample.completed_after.as_nanos() / self.period_ns;
+        assert!(interval >= self.next, "a latency in a closed interval");
+        self.open
+            .entry(interval)
+            .or_default()
+            .record(sample.latency);
+    }
+
+    /// Writes the intervals that end at `moment` or before: nothing more completes in them.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub fn close_before(&mut self, moment: Latency) -> Result<(), IntervalLogError> {
+        let end = self.last_completion.as_nanos() / self.period_ns + 1;
+        self.close(end.min(moment.as_nanos() / self.period_ns))
+    }
+
+    /// Writes all intervals below `end`.
+    fn close(&mut self, end: u64) -> Result<(), IntervalLogError> {
+        while self.next < end {
+            let start_ns = self.next * self.period_ns;
+            let rest_ns = self.last_completion.as_nanos() - start_ns;
+            let length = Latency::from_nanos(rest_ns.clamp(1, self.period_ns));
+            let histogram = self.open.remove(&self.next).unwrap_or_default();
+            (self.write)(&histogram, Latency::from_nanos(start_ns), length)?;
+            self.next += 1;
+        }
+        Ok(())
+    }
+}
+
 /// Writes `HdrHistogram`'s interval log (`.hlog`, version 1.3 readers): one compressed V2
 /// histogram of nanoseconds for each `period` of the run, empty ones included, so that a stall
 /// shows as a gap. Maxima in the text column are milliseconds. Returns the number of intervals.
 ///
-/// `samples` are sorted in place by completion. `started` is the wall-clock start of the run.
+/// `feed` gives the latencies in any order within the intervals that it has not closed. `started` is
+/// the wall-clock start of the run, `last_completion` its last answer; `None` when there was none.
 ///
 /// *Source*: the interval log format of `HdrHistogram` (Java), as `HistogramLogReader` reads it.
 ///
@@ -110,12 +160,12 @@ pub fn write_interval_log<W: io::Write>(
     out: &mut W,
     started: SystemTime,
     period: Latency,
-    samples: &mut [TimedLatency],
-) -> Result<usize, IntervalLogError> {
+    last_completion: Option<Latency>,
+    feed: impl FnOnce(&mut OpenIntervals<'_>) -> Result<(), IntervalLogError>,
+) -> Result<u64, IntervalLogError> {
     if period == Latency::ZERO {
         return Err(IntervalLogError::ZeroPeriod);
     }
-    samples.sort_unstable();
     let mut serializer = V2DeflateSerializer::new();
     let mut log = IntervalLogWriterBuilder::new()
         .add_comment("[Histogram log format version 1.3]")
@@ -124,44 +174,26 @@ pub fn write_interval_log<W: io::Write>(
         .with_base_time(started)
         .with_max_value_divisor(1e6)
         .begin_log_with(out, &mut serializer)?;
-    let mut histogram = LatencyHistogram::new();
-    let mut rest: &[TimedLatency] = samples;
-    let mut start_ns = 0;
-    let mut intervals = 0;
-    while let Some(last) = rest.last() {
-        let end_ns = u64::saturating_add(start_ns, period.as_nanos());
-        let inside = rest.partition_point(|sample| sample.completed_after.as_nanos() < end_ns);
-        // At the very end of time the interval is closed, or it would never end.
-        let inside = if end_ns == u64::MAX {
-            rest.len()
-        } else {
-            inside
-        };
-        let (now, later) = rest.split_at(inside);
-        histogram.clear();
-        for sample in now {
-            histogram.record(sample.latency);
-        }
-        let length_ns = if later.is_empty() {
-            (last.completed_after.as_nanos() - start_ns).max(1)
-        } else {
-            period.as_nanos()
-        };
-        log.write_histogram(
-            &histogram.counts,
-            Latency::from_nanos(start_ns).to_std(),
-            Latency::from_nanos(length_ns).to_std(),
-            None,
-        )
-        .map_err(|error| match error {
-            IntervalLogWriterError::IoError(error) => IntervalLogError::Io(error),
-            IntervalLogWriterError::SerializeError(error) => IntervalLogError::Encode(error),
-        })?;
-        intervals += 1;
-        rest = later;
-        start_ns = end_ns;
-    }
-    Ok(intervals)
+    let Some(last_completion) = last_completion else {
+        return Ok(0);
+    };
+    let mut write = |histogram: &LatencyHistogram, start: Latency, length: Latency| {
+        log.write_histogram(&histogram.counts, start.to_std(), length.to_std(), None)
+            .map_err(|error| match error {
+                IntervalLogWriterError::IoError(error) => IntervalLogError::Io(error),
+                IntervalLogWriterError::SerializeError(error) => IntervalLogError::Encode(error),
+            })
+    };
+    let mut intervals = OpenIntervals {
+        period_ns: period.as_nanos(),
+        last_completion,
+        next: 0,
+        open: BTreeMap::new(),
+        write: &mut write,
+    };
+    feed(&mut intervals)?;
+    intervals.close(last_completion.as_nanos() / period.as_nanos() + 1)?;
+    Ok(intervals.next)
 }
 
 #[cfg(test)]
@@ -196,7 +228,7 @@ mod tests {
 
     #[test]
     fn the_log_reads_back_interval_by_interval() {
-        let mut samples = [
+        let samples = [
             sample(2500, 700),
             sample(100, 5000),
             sample(900, 6000),
@@ -206,10 +238,14 @@ mod tests {
         let mut text = Vec::new();
         let started = UNIX_EPOCH + Duration::from_millis(1_700_000_000_250);
         let period = Latency::from_millis(1000);
-        assert_eq!(
-            write_interval_log(&mut text, started, period, &mut samples).unwrap(),
-            4
-        );
+        let last = Some(Latency::from_millis(3000));
+        let count = write_interval_log(&mut text, started, period, last, |intervals| {
+            samples
+                .into_iter()
+                .for_each(|sample| intervals.record(sample));
+            intervals.close_before(Latency::from_millis(2000))
+        });
+        assert_eq!(count.unwrap(), 4);
 
         let mut seen = Vec::new();
         let mut headers = 0;
@@ -251,12 +287,13 @@ mod tests {
     fn an_empty_run_writes_only_the_header_and_a_zero_period_is_refused() {
         let mut text = Vec::new();
         let period = Latency::from_millis(1);
-        let count = write_interval_log(&mut text, UNIX_EPOCH, period, &mut []).unwrap();
-        assert_eq!(count, 0);
+        let count = write_interval_log(&mut text, UNIX_EPOCH, period, None, |_| Ok(()));
+        assert_eq!(count.unwrap(), 0);
         assert!(String::from_utf8(text)
             .unwrap()
             .starts_with("#[Histogram log format"));
-        let error = write_interval_log(&mut Vec::new(), UNIX_EPOCH, Latency::ZERO, &mut []);
+        let error =
+            write_interval_log(&mut Vec::new(), UNIX_EPOCH, Latency::ZERO, None, |_| Ok(()));
         assert!(matches!(error, Err(IntervalLogError::ZeroPeriod)));
     }
 

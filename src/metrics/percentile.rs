@@ -96,6 +96,18 @@ impl LatencySummary {
         })
     }
 
+    /// The six percentiles in ascending order, in nanoseconds.
+    pub const fn percentiles_ns(&self) -> [u64; 6] {
+        [
+            self.p50.as_nanos(),
+            self.p90.as_nanos(),
+            self.p95.as_nanos(),
+            self.p97.as_nanos(),
+            self.p99.as_nanos(),
+            self.p99_9.as_nanos(),
+        ]
+    }
+
     /// Sorts the latencies in place, then summarises them; `None` for an empty list.
     ///
     /// *Complexity*: `n log n` without allocation. Ten million latencies took 2 s in an unoptimised

@@ -62,7 +62,7 @@ pub enum MachineError {
         known: String,
     },
     /// The file cannot be read.
-    #[error("the machine file {} cannot be read", path.display())]
+    #[error("the machine file {} cannot be read: {source}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,

@@ -41,7 +41,7 @@ pub struct Stages {
 pub struct Keep {
     /// Scheduled times (closed loops: they cannot be regenerated).
     pub schedule: bool,
-    /// Issue delays (Server: the generator's own lateness).
+    /// Issue delays (Server: the generator's own lateness; Offline: that of its one query).
     pub issue_delay: bool,
     /// Times of inference and post-processing.
     pub stages: bool,
@@ -236,6 +236,12 @@ impl Record {
         self.latency_ns
             .iter()
             .map(|&ns| (ns & PENDING == 0).then(|| Latency::from_nanos(ns)))
+    }
+
+    /// Latency of the sample issued last; `None` when it was not answered or none was issued.
+    pub fn last_latency(&self) -> Option<Latency> {
+        let &ns = self.latency_ns.last()?;
+        (ns & PENDING == 0).then(|| Latency::from_nanos(ns))
     }
 
     /// Latency of one sample; `None` when it was not answered or never issued.

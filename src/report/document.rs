@@ -62,6 +62,8 @@ pub struct RunEntry {
     pub elapsed_ns: Option<Latency>,
     /// How the instances were laid out.
     pub layout: Option<LayoutEntry>,
+    /// What a reader of the figures must know, a sentence each.
+    pub notes: Vec<String>,
     /// Where this measurement's files are, relative to the run folder.
     pub folder: Option<String>,
     /// What the model found.
@@ -143,6 +145,7 @@ impl RunEntry {
             early_stopping: None,
             elapsed_ns: None,
             layout: None,
+            notes: Vec::new(),
             folder: None,
             accuracy: None,
         }
@@ -172,6 +175,11 @@ impl RunEntry {
         self.query_latency_ns = summary.query_latency;
         self.stage_ns = summary.stages;
         self.issue_delay_ns = summary.issue_delay;
+        self.notes = summary
+            .late_issue()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         self.elapsed_ns = Some(summary.elapsed);
         self.target = Some(Target {
             quantile: Quantile::as_share(quantile),

@@ -3,5 +3,6 @@
 pub mod document;
 pub mod folder;
 pub mod intel;
+pub mod mlperf;
 pub mod raw;
 pub mod table;

@@ -3,7 +3,9 @@
 use std::io::{self, Write};
 use std::time::SystemTime;
 
-use crate::metrics::histogram::{write_interval_log, IntervalLogError, TimedLatency};
+use crate::metrics::histogram::{
+    write_interval_log, IntervalLogError, OpenIntervals, TimedLatency,
+};
 use crate::plan::{LoadableSet, Plan};
 use crate::record::Record;
 use crate::scenario::Scenario;
@@ -16,7 +18,7 @@ const LOG_INTERVAL: Latency = Latency::from_millis(1_000);
 ///
 /// Which sample was asked for, and when a Server query was scheduled, follow from the seeds: they
 /// are generated again instead of having been kept.
-fn for_each_sample(
+pub(super) fn for_each_sample(
     plan: &Plan,
     set: &LoadableSet,
     record: &Record,
@@ -64,13 +66,20 @@ fn for_each_sample(
     Ok(())
 }
 
-struct Row {
-    sample: u64,
-    query: u64,
-    index: SampleIndex,
-    scheduled: Latency,
-    issue_delay: Latency,
-    latency: Option<Latency>,
+/// One sample of a record with what the plan knows of it.
+pub(super) struct Row {
+    /// Its position in the record.
+    pub sample: u64,
+    /// Position of its query.
+    pub query: u64,
+    /// Which sample of the library.
+    pub index: SampleIndex,
+    /// When its query was scheduled, counted from the start.
+    pub scheduled: Latency,
+    /// How much later it was issued.
+    pub issue_delay: Latency,
+    /// Counted from the schedule; `None` when it was never answered.
+    pub latency: Option<Latency>,
     stages: [Option<Latency>; 3],
 }
 
@@ -138,15 +147,50 @@ pub fn write_hlog(
     record: &Record,
     started: SystemTime,
 ) -> Result<(), IntervalLogError> {
-    let mut samples = Vec::with_capacity(record.completed_count() as usize);
-    for_each_sample(plan, set, record, |row| {
-        samples.extend(row.latency.map(|latency| TimedLatency {
-            completed_after: row.scheduled + latency,
-            latency,
-        }));
+    let mut out = out;
+    let last = (record.completed_count() > 0).then(|| record.elapsed());
+    let offline = plan.effective().scenario == Scenario::Offline;
+    write_interval_log(&mut out, started, LOG_INTERVAL, last, |intervals| {
+        if offline {
+            return feed_burst(record, intervals);
+        }
+        for_each_sample(plan, set, record, |row| {
+            // Queries are scheduled in ascending order, and nothing is answered before that.
+            intervals
+                .close_before(row.scheduled)
+                .map_err(io::Error::other)?;
+            if let Some(latency) = row.latency {
+                intervals.record(TimedLatency {
+                    completed_after: row.scheduled + latency,
+                    latency,
+                });
+            }
+            Ok(())
+        })?;
         Ok(())
     })?;
-    let mut out = out;
-    write_interval_log(&mut out, started, LOG_INTERVAL, &mut samples)?;
+    Ok(())
+}
+
+/// Offline answers come in any order over the whole run: they are gone through once for each part
+/// of it, so that only its intervals are in memory.
+fn feed_burst(record: &Record, intervals: &mut OpenIntervals<'_>) -> Result<(), IntervalLogError> {
+    /// Intervals of a part.
+    const PART: u64 = 64;
+    let part = Latency::from_nanos(LOG_INTERVAL.as_nanos() * PART);
+    let (mut from, end) = (Latency::ZERO, record.elapsed());
+    while from <= end {
+        let to = from + part;
+        for latency in record.latencies().flatten() {
+            if (from..to).contains(&latency) {
+                intervals.record(TimedLatency {
+                    completed_after: latency,
+                    latency,
+                });
+            }
+        }
+        intervals.close_before(to)?;
+        from = to;
+    }
     Ok(())
 }

@@ -14,18 +14,21 @@ pub struct RuntimeOption {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum OptionError {
     /// No `=`.
-    #[error("{text:?} is not an option of the form KEY=VALUE")]
+    #[error("{text:?} is not an option of the form KEY=VALUE, such as session.intra_op.allow_spinning=0")]
     NotAnAssignment {
         /// What was given.
         text: String,
     },
     /// The key is not known.
-    #[error("ONNX Runtime has no option {key}; did you mean {nearest}?")]
+    #[error("ONNX Runtime has no option {key} that can be set here; {}", match nearest {
+        Some(nearest) => format!("did you mean {nearest}?"),
+        None => "its names look like session.intra_op.allow_spinning, and threads have flags of their own".to_owned(),
+    })]
     UnknownKey {
         /// What was given.
         key: String,
-        /// The known key that looks most like it.
-        nearest: &'static str,
+        /// The known key that looks most like it, if any does.
+        nearest: Option<&'static str>,
     },
     /// The value is outside the key's domain.
     #[error("the ONNX Runtime option {key} cannot be {value:?}: {expected} is expected")]
@@ -309,15 +312,18 @@ impl std::fmt::Display for Domain {
 }
 
 /// The known key most like `key`; the part after the last dot counts too, for people forget prefixes.
-fn nearest(key: &str) -> &'static str {
+fn nearest(key: &str) -> Option<&'static str> {
+    /// Below this likeness a suggestion would puzzle more than help.
+    const ALIKE: f64 = 0.8;
     let likeness = |known: &Known| {
         let tail = known.name.rsplit('.').next().unwrap_or(known.name);
         strsim::jaro_winkler(key, known.name).max(strsim::jaro_winkler(key, tail))
     };
     KNOWN
         .iter()
+        .filter(|known| likeness(known) >= ALIKE)
         .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
-        .map_or("optimization_level", |known| known.name)
+        .map(|known| known.name)
 }
 
 #[cfg(test)]
@@ -368,7 +374,7 @@ mod tests {
             let OptionError::UnknownKey { nearest, .. } = error else {
                 panic!("{error}")
             };
-            assert_eq!(nearest, expected, "{key}");
+            assert_eq!(nearest, Some(expected), "{key}");
         }
     }
 

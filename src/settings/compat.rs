@@ -56,6 +56,15 @@ impl CompatProfile {
         }
     }
 
+    /// Whether percentiles are labelled `90th` and not `90.0th` in the summary, as releases before
+    /// February 2025 did and the scripts of their rounds expect.
+    pub const fn labels_whole_percentiles(self) -> bool {
+        match self {
+            Self::V6 | Self::V5 => false,
+            Self::V4Gcc10 => true,
+        }
+    }
+
     /// Whether the logged `generated_samples_per_query` is the setting's number of samples a query
     /// even where another number was generated (accuracy mode of Offline).
     pub const fn reports_configured_samples_per_query(self) -> bool {

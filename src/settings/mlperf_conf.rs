@@ -204,6 +204,7 @@ pub struct ConfReader {
     scenario: Scenario,
     strict: bool,
     user_file: Option<PathBuf>,
+    has_table: bool,
     /// The settings so far.
     pub settings: TestSettings,
     /// The mode that a file asked for, if one did.
@@ -221,6 +222,7 @@ impl ConfReader {
             scenario,
             strict,
             user_file: None,
+            has_table: false,
             settings: TestSettings::default(),
             mode: None,
             notes: Vec::new(),
@@ -232,16 +234,22 @@ impl ConfReader {
     /// # Errors
     /// Never for the table as it is.
     pub fn apply_built_in(&mut self) -> Result<(), ConfError> {
-        let model = self.model.clone();
-        self.apply(
-            Path::new("built-in mlperf.conf"),
-            BUILT_IN,
-            &model,
-            Kind::BuiltIn,
-        )
+        self.apply_table(Path::new("built-in mlperf.conf"), BUILT_IN)
     }
 
-    /// Applies the text of a user's file; the first one applies the built-in table before it.
+    /// Applies the text of another `mlperf.conf` in place of the built-in table; it may set what only
+    /// that table may.
+    ///
+    /// # Errors
+    /// [`ConfError`] with file and line. The settings then keep what they had before the file.
+    pub fn apply_table(&mut self, file: &Path, text: &str) -> Result<(), ConfError> {
+        self.has_table = true;
+        let model = self.model.clone();
+        self.apply(file, text, &model, Kind::BuiltIn)
+    }
+
+    /// Applies the text of a user's file; the first one applies the built-in table
+    /// before it, unless a table was applied.
     ///
     /// # Errors
     /// [`ConfError`] with file and line. The settings then keep what they had before the file.
@@ -253,7 +261,7 @@ impl ConfReader {
                 line: 1,
                 kind,
             })?;
-        } else {
+        } else if !self.has_table {
             self.apply_built_in()?;
         }
         let model = self.model.clone();

@@ -41,7 +41,11 @@ pub fn from_str<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, TomlEr
         TomlError {
             file: file.to_owned(),
             line: error.span().map_or(1, |span| line_at(text, span.start)),
-            message: short.split(", expected").next().unwrap_or(short).to_owned(),
+            message: if short.starts_with("missing field") {
+                format!("{short}, which must be given")
+            } else {
+                short.split(", expected").next().unwrap_or(short).to_owned()
+            },
             nearest,
         }
     })

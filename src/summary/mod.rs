@@ -4,9 +4,11 @@
 //! LoadGen's: which moment the minimum duration is measured at, which percentile is judged,
 //! how many queries the early-stopping test asks for.
 
+mod rates;
 mod verdict;
 
-pub use verdict::{Reason, Verdict};
+pub use rates::{LateIssue, ISSUE_DELAY_SHARE};
+pub use verdict::{Checks, Reason, Verdict};
 
 use serde::Serialize;
 
@@ -14,7 +16,7 @@ use crate::drive::Ending;
 use crate::metrics::early_stopping::{self, OverlatencyVerdict, TailEstimate};
 use crate::metrics::percentile::{percentile_of_sorted, LatencySummary};
 use crate::plan::effective::EffectiveSettings;
-use crate::record::Record;
+use crate::record::{CompletionError, Record};
 use crate::scenario::Scenario;
 use crate::units::{Latency, Quantile};
 
@@ -35,6 +37,8 @@ pub struct Summary {
     pub last_scheduled: Latency,
     /// From the start to the issue of the last query.
     pub last_issued: Latency,
+    /// From the start to the answer of the last sample issued; `None` when it never came.
+    pub last_answered: Option<Latency>,
     /// Answered samples over elapsed time.
     pub samples_per_second: Option<f64>,
     /// Latency of the samples; `None` when none was answered.
@@ -53,9 +57,17 @@ pub struct Summary {
     pub issue_delay: Option<LatencySummary>,
     /// What the early-stopping test says.
     pub early_stopping: EarlyStopping,
+    /// SingleStream also estimates the 99th percentile; it is told and not judged.
+    pub tail_p99: Option<TailEstimate>,
+    /// How the run came to its end.
+    pub ending: Ending,
+    /// LoadGen's conditions of a valid run.
+    pub checks: Checks,
     /// Whether the run kept the rules.
     pub verdict: Verdict,
-    /// Answers that did not fit what was issued.
+    /// The first answers that did not fit what was issued.
+    pub completion_errors: Vec<CompletionError>,
+    /// How many such answers came.
     pub completion_error_count: u64,
 }
 
@@ -84,6 +96,14 @@ pub enum EarlyStopping {
 }
 
 impl EarlyStopping {
+    /// The conservative estimate of a closed loop's percentile, when the run sufficed for one.
+    pub fn tail_latency(&self) -> Option<Latency> {
+        match self {
+            Self::Tail(estimate) => estimate.latency(),
+            Self::NotApplicable | Self::Overlatency(_) => None,
+        }
+    }
+
     /// Whether the run had queries enough.
     pub fn is_met(&self) -> bool {
         match self {
@@ -119,14 +139,18 @@ pub fn conclude(
     rules: Rules,
 ) -> Summary {
     let stages = stage_summary(&record);
-    let issue_delay = column(record.issue_delays());
+    // Offline's one query leaves at the start; how late its first sample was tells nothing.
+    let server = settings.scenario == Scenario::Server;
+    let issue_delay = server.then(|| column(record.issue_delays())).flatten();
     let query_latency = query_latencies(&record);
     let sorted_queries = query_latency.as_deref();
     let (query_count, sample_count) = (record.query_count(), record.sample_count());
     let completed_count = record.completed_count();
     let elapsed = record.elapsed();
     let (last_scheduled, last_issued) = (record.last_scheduled(), record.last_issued());
-    let completion_error_count = record.completion_errors().1;
+    let last_answered = last_answered(&record);
+    let (completion_errors, completion_error_count) = record.completion_errors();
+    let completion_errors = completion_errors.to_vec();
     let sorted = record.into_sorted_latencies();
 
     let judged = sorted_queries.unwrap_or(&sorted);
@@ -143,6 +167,7 @@ pub fn conclude(
         elapsed,
         last_scheduled,
         last_issued,
+        last_answered,
         samples_per_second: (elapsed > Latency::ZERO && completed_count > 0)
             .then(|| completed_count as f64 / elapsed.as_secs_f64()),
         latency: LatencySummary::from_sorted(&sorted),
@@ -156,11 +181,23 @@ pub fn conclude(
         stages,
         issue_delay,
         early_stopping: early_stopping(settings, judged, over),
+        tail_p99: (settings.scenario == Scenario::SingleStream)
+            .then(|| TailEstimate::from_sorted(&sorted, Quantile::P99)),
+        ending,
+        checks: Checks::default(),
         verdict: Verdict::Valid,
+        completion_errors,
         completion_error_count,
     };
+    summary.checks = Checks::of(&summary, settings);
     summary.verdict = verdict::judge(&summary, settings, ending, rules);
     summary
+}
+
+/// The sample issued last belongs to the query issued last, whose scheduled time is kept.
+fn last_answered(record: &Record) -> Option<Latency> {
+    let latency = record.last_latency()?;
+    Some(record.last_scheduled() + latency)
 }
 
 fn early_stopping(
@@ -189,17 +226,18 @@ fn query_latencies(record: &Record) -> Option<Vec<u64>> {
     if size <= 1 || !record.keep().schedule {
         return None;
     }
-    let latencies: Vec<Option<Latency>> = record.latencies().collect();
-    let mut queries: Vec<u64> = latencies
-        .chunks(size)
-        .filter_map(|query| query.iter().copied().try_fold(0, longest))
-        .collect();
+    let mut queries = Vec::with_capacity(record.query_count() as usize);
+    let mut latencies = record.latencies();
+    while latencies.len() > 0 {
+        let query = latencies.by_ref().take(size);
+        // Every answer is taken, also behind a missing one: the next query begins after them.
+        let longest = query.fold(Some(Latency::ZERO), |longest, latency| {
+            longest.zip(latency).map(|(a, b)| a.max(b))
+        });
+        queries.extend(longest.map(Latency::as_nanos));
+    }
     queries.sort_unstable();
     Some(queries)
-}
-
-fn longest(so_far: u64, latency: Option<Latency>) -> Option<u64> {
-    latency.map(|latency| so_far.max(latency.as_nanos()))
 }
 
 fn stage_summary(record: &Record) -> Option<StageSummary> {

@@ -180,3 +180,36 @@ fn relaxed_rules_report_early_stopping_without_requiring_it() {
     assert_eq!(summary.verdict, Verdict::Valid);
     assert!(!summary.early_stopping.is_met());
 }
+
+#[test]
+fn a_generator_that_is_late_by_a_tenth_of_the_bound_says_so() {
+    let settings = [
+        ("server_target_qps", "100"),
+        ("min_duration_ms", "10000"),
+        ("server_target_latency_ns", "100000000"),
+    ];
+    let mut slow = servers(4, 1);
+    slow.faults.issue_cost = ms(9);
+    let summary = run(Scenario::Server, &settings, slow);
+    let late = summary.late_issue().unwrap();
+    assert_eq!(late.bound, ms(100));
+    assert!(late.delay_p99 > ms(10), "{late}");
+    assert_eq!(
+        run(Scenario::Server, &settings, servers(4, 1)).late_issue(),
+        None
+    );
+}
+
+#[test]
+fn a_query_that_lost_an_answer_has_no_latency_and_leaves_the_others_theirs() {
+    let mut lossy = servers(4, 10);
+    lossy.faults.lost.insert(5);
+    let settings = [
+        ("multi_stream_samples_per_query", "4"),
+        ("min_duration_ms", "0"),
+    ];
+    let summary = run(Scenario::MultiStream, &settings, lossy);
+    assert_eq!(summary.query_count, 2);
+    assert_eq!(summary.query_latency.unwrap().count, 1);
+    assert_eq!(summary.query_latency.unwrap().max, ms(10));
+}

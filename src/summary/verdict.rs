@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 use super::{EarlyStopping, Rules, Summary};
 use crate::drive::Ending;
 use crate::issue::IssueEnd;
@@ -62,6 +64,13 @@ pub enum Reason {
         /// Queries required.
         required: u64,
     },
+    /// Too few samples were answered.
+    MinSamples {
+        /// Samples answered.
+        answered: u64,
+        /// Samples required.
+        required: u64,
+    },
     /// Not every sample was answered.
     Unanswered {
         /// Samples without an answer.
@@ -107,6 +116,9 @@ impl fmt::Display for Reason {
             Self::MinQueries { issued, required } => {
                 write!(f, "issued {issued} of at least {required} queries")
             }
+            Self::MinSamples { answered, required } => {
+                write!(f, "{answered} of at least {required} samples were answered")
+            }
             Self::Unanswered { outstanding, silent } => write!(
                 f,
                 "{outstanding} samples were never answered; the run was given up after {silent} without an answer"
@@ -121,7 +133,7 @@ impl fmt::Display for Reason {
             Self::CutShort(IssueEnd::DurationMax) => {
                 f.write_str("max_duration_ms was exceeded before the run was complete")
             }
-            Self::CutShort(IssueEnd::OutstandingMax) => f.write_str(
+            Self::CutShort(IssueEnd::OutstandingMax { .. }) => f.write_str(
                 "more queries were outstanding than server_max_async_queries allows",
             ),
             Self::CutShort(IssueEnd::RanOut) => f.write_str(
@@ -135,6 +147,42 @@ impl fmt::Display for Reason {
     }
 }
 
+/// LoadGen's four conditions of a valid run, each on its own and whatever the [`Rules`] require.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "LoadGen logs these four, each on its own"
+)]
+pub struct Checks {
+    /// The judged percentile keeps the latency bound; true where there is none.
+    pub latency_bound_kept: bool,
+    /// The run was long enough, as its scenario measures it.
+    pub min_duration_met: bool,
+    /// Enough queries were issued, and enough samples answered.
+    pub min_queries_met: bool,
+    /// The early-stopping test passed, or there is none.
+    pub early_stopping_met: bool,
+}
+
+impl Checks {
+    pub(super) fn of(summary: &Summary, settings: &EffectiveSettings) -> Self {
+        Self {
+            latency_bound_kept: latency_reason(summary).is_none(),
+            min_duration_met: duration_reason(summary, settings).is_none(),
+            min_queries_met: queries_reason(summary, settings).is_none(),
+            early_stopping_met: summary.early_stopping.is_met(),
+        }
+    }
+
+    /// Whether all four hold.
+    pub const fn all_hold(self) -> bool {
+        self.latency_bound_kept
+            && self.min_duration_met
+            && self.min_queries_met
+            && self.early_stopping_met
+    }
+}
+
 /// Applies the rules to a summary whose figures are complete.
 pub(super) fn judge(
     summary: &Summary,
@@ -142,6 +190,10 @@ pub(super) fn judge(
     ending: Ending,
     rules: Rules,
 ) -> Verdict {
+    if ending == Ending::Interrupted {
+        // Whatever else is missing is missing because of it.
+        return Verdict::Invalid(vec![Reason::Interrupted]);
+    }
     let mut reasons = Vec::new();
     reasons.extend(ending_reason(ending));
     reasons.extend(latency_reason(summary));
@@ -163,9 +215,7 @@ pub(super) fn judge(
 /// and no rule, except where answers are missing.
 fn ending_reason(ending: Ending) -> Option<Reason> {
     match ending {
-        Ending::Complete(IssueEnd::OutstandingMax) => {
-            Some(Reason::CutShort(IssueEnd::OutstandingMax))
-        }
+        Ending::Complete(end @ IssueEnd::OutstandingMax { .. }) => Some(Reason::CutShort(end)),
         Ending::Complete(_) => None,
         Ending::NoProgress {
             outstanding,
@@ -204,11 +254,15 @@ fn duration_reason(summary: &Summary, settings: &EffectiveSettings) -> Option<Re
 }
 
 fn queries_reason(summary: &Summary, settings: &EffectiveSettings) -> Option<Reason> {
-    let enough = summary.query_count >= settings.min_query_count
-        && summary.completed_count >= settings.min_sample_count;
-    (!enough).then_some(Reason::MinQueries {
-        issued: summary.query_count,
-        required: settings.min_query_count,
+    if summary.query_count < settings.min_query_count {
+        return Some(Reason::MinQueries {
+            issued: summary.query_count,
+            required: settings.min_query_count,
+        });
+    }
+    (summary.completed_count < settings.min_sample_count).then_some(Reason::MinSamples {
+        answered: summary.completed_count,
+        required: settings.min_sample_count,
     })
 }
 

@@ -81,11 +81,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "report",
         &[
+            "drive",
+            "issue",
             "metrics",
             "plan",
             "postprocess",
             "record",
             "scenario",
+            "settings",
             "summary",
             "units",
         ],

@@ -4,9 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use crate::cli::test_args::ConfArgs;
+use crate::placement::plan::LARGEST_COUNT;
 use crate::postprocess::NmsMode;
 
 const WHAT: &str = "What is asked";
+const FILES: &str = "LoadGen's configuration files";
 const ON_WHAT: &str = "On which model and pictures";
 const POST: &str = "How detections are made";
 const WHERE: &str = "Where it runs";
@@ -28,21 +31,30 @@ pub struct RunArgs {
     #[arg(long, value_name = "KEY=VALUE", num_args = 1.., help_heading = WHAT)]
     pub set: Vec<String>,
     /// Least duration of each run, such as 30s, 500ms or 2m
-    #[arg(long, value_name = "TIME", value_parser = parse_span, help_heading = WHAT)]
+    #[arg(long, value_name = "TIME", value_parser = parse_span, allow_negative_numbers = true, help_heading = WHAT)]
     pub duration: Option<Span>,
     /// Server's arrival rate, and Offline's expected rate, in pictures a second
-    #[arg(long, visible_alias = "qps", value_name = "RATE", help_heading = WHAT)]
+    #[arg(long, visible_alias = "qps", value_name = "RATE", allow_negative_numbers = true, help_heading = WHAT)]
     pub target_qps: Option<String>,
     /// One seed for the library's order, the choice of samples and the schedule
-    #[arg(long, value_name = "N", help_heading = WHAT)]
+    #[arg(long, value_name = "N", value_parser = parse_seed, allow_negative_numbers = true, help_heading = WHAT)]
     pub seed: Option<u64>,
+    /// Take the official seeds of this MLPerf Inference round, such as v6.1
+    #[arg(long, value_name = "ROUND", help_heading = WHAT)]
+    pub round: Option<String>,
+    /// LoadGen's configuration files.
+    #[command(flatten, next_help_heading = FILES)]
+    pub conf: ConfArgs,
     /// Warm-up of each instance and NMS mode: a number of inferences or a time [default: 10 or 2s, whichever is first]
-    #[arg(long, visible_alias = "warmup-steps", value_name = "10|2s", value_parser = parse_warm_up, help_heading = WHAT)]
+    #[arg(long, visible_alias = "warmup-steps", value_name = "10|2s", value_parser = parse_warm_up, allow_negative_numbers = true, help_heading = WHAT)]
     pub warmup: Option<WarmUpArg>,
     /// What the latency covers
     #[arg(long, value_enum, default_value_t = TimedRegion::Inference, help_heading = WHAT)]
     pub timed_region: TimedRegion,
 
+    /// What answers: a model, or nothing at all, which shows what the harness itself costs
+    #[arg(long, value_enum, default_value_t = SutArg::Model, help_heading = ON_WHAT)]
+    pub sut: SutArg,
     /// A known model or an ONNX file [default: ssdlite-mobilenet-v2]
     #[arg(long, value_name = "NAME|FILE.onnx", help_heading = ON_WHAT)]
     pub model: Option<String>,
@@ -76,16 +88,16 @@ pub struct RunArgs {
     pub detections_per_class: Option<u32>,
 
     /// Sessions side by side [default: one for SingleStream, else one a core]
-    #[arg(long, value_name = "N", help_heading = WHERE)]
+    #[arg(long, value_name = "N", value_parser = parse_count, allow_negative_numbers = true, help_heading = WHERE)]
     pub instances: Option<usize>,
     /// Cores of each instance, or a whole socket
     #[arg(long, value_name = "K|socket", help_heading = WHERE)]
     pub cores_per_instance: Option<String>,
     /// Threads of an instance inside an operator
-    #[arg(short = 'x', long, visible_alias = "num-intra-threads", value_name = "N", help_heading = WHERE)]
+    #[arg(short = 'x', long, visible_alias = "num-intra-threads", value_name = "N", value_parser = parse_count, allow_negative_numbers = true, help_heading = WHERE)]
     pub intra_threads: Option<usize>,
     /// Threads of an instance across operators; more than one means parallel execution
-    #[arg(short = 'y', long, visible_alias = "num-inter-threads", value_name = "N", help_heading = WHERE)]
+    #[arg(short = 'y', long, visible_alias = "num-inter-threads", value_name = "N", value_parser = parse_count, allow_negative_numbers = true, help_heading = WHERE)]
     pub inter_threads: Option<usize>,
     /// CPUs to use, such as 0-13,28 [default: all that this process may use]
     #[arg(long, value_name = "LIST", help_heading = WHERE)]
@@ -106,13 +118,13 @@ pub struct RunArgs {
     #[arg(long, value_name = "NAME|FILE", help_heading = WHERE)]
     pub machine: Option<String>,
     /// Pictures in one inference [default: the scenario file's, else 1]
-    #[arg(short = 'b', long, visible_alias = "max-batchsize", value_name = "N", help_heading = WHERE)]
+    #[arg(short = 'b', long, visible_alias = "max-batchsize", value_name = "N", value_parser = parse_batch_size, allow_negative_numbers = true, help_heading = WHERE)]
     pub batch_size: Option<usize>,
     /// How long a Server batch that is not full waits, in microseconds
     #[arg(long, value_name = "US", help_heading = WHERE)]
     pub batch_timeout_us: Option<u64>,
     /// Threads that decode and resize pictures [default: one a core]
-    #[arg(long, visible_aliases = ["data-num-intra-threads", "data-num-inter-threads"], value_name = "N", help_heading = WHERE)]
+    #[arg(long, visible_aliases = ["data-num-intra-threads", "data-num-inter-threads"], value_name = "N", value_parser = parse_data_threads, allow_negative_numbers = true, help_heading = WHERE)]
     pub preproc_threads: Option<usize>,
     /// A session option of ONNX Runtime; may be repeated
     #[arg(long, value_name = "KEY=VALUE", help_heading = WHERE)]
@@ -121,6 +133,9 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE", help_heading = WHERE)]
     pub ort_lib: Option<PathBuf>,
 
+    /// Also write every sample as a span for trace viewers: mlperf_log_trace.json
+    #[arg(long, help_heading = OUT)]
+    pub trace: bool,
     /// Where the run folder is made
     #[arg(long, value_name = "DIR", default_value = "results", help_heading = OUT)]
     pub output_dir: PathBuf,
@@ -152,6 +167,15 @@ impl NmsArg {
             Self::Both => &[NmsMode::Regular, NmsMode::Fast],
         }
     }
+}
+
+/// `--sut`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SutArg {
+    /// A detector in ONNX Runtime.
+    Model,
+    /// A system that answers inside the issue call.
+    Null,
 }
 
 /// `--timed-region`.
@@ -208,7 +232,41 @@ pub enum WarmUpArg {
     Duration(Span),
 }
 
-fn parse_span(text: &str) -> Result<Span, String> {
+/// More samples in one inference are taken for a mistake.
+const BATCH_SIZE_MAX: usize = 4_096;
+
+/// More threads for decoding and resizing are taken for a mistake.
+const DATA_THREADS_MAX: usize = 1_024;
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    parse_count_to(LARGEST_COUNT, text)
+}
+
+fn parse_batch_size(text: &str) -> Result<usize, String> {
+    parse_count_to(BATCH_SIZE_MAX, text)
+}
+
+fn parse_data_threads(text: &str) -> Result<usize, String> {
+    parse_count_to(DATA_THREADS_MAX, text)
+}
+
+fn parse_count_to(largest: usize, text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if (1..=largest).contains(&count) => Ok(count),
+        _ => Err(format!("give a whole number from 1 to {largest}")),
+    }
+}
+
+fn parse_seed(text: &str) -> Result<u64, String> {
+    let seed = text.parse();
+    seed.map_err(|_| "give a whole number from 0 to 2^64 - 1".to_owned())
+}
+
+/// A time above zero with its unit, such as `500ms` or `2m`.
+///
+/// # Errors
+/// A sentence that says what is expected.
+pub fn parse_span(text: &str) -> Result<Span, String> {
     let split = text
         .find(|c: char| !c.is_ascii_digit() && c != '.')
         .unwrap_or(text.len());
@@ -275,6 +333,17 @@ mod tests {
         assert_eq!(parse_warm_up("10"), Ok(WarmUpArg::Inferences(10)));
         assert!(matches!(parse_warm_up("2s"), Ok(WarmUpArg::Duration(_))));
         assert!(parse_warm_up("soon").is_err());
+    }
+
+    #[test]
+    fn counts_that_make_no_sense_are_refused() {
+        assert_eq!(parse_count("1"), Ok(1));
+        for text in ["0", "-1", "1.5", "abc", "", "8193", "99999999999999999999"] {
+            let error = parse_count(text).unwrap_err();
+            assert_eq!(error, "give a whole number from 1 to 8192", "{text}");
+        }
+        assert!(parse_batch_size("4097").is_err());
+        assert!(parse_data_threads("1025").is_err());
     }
 
     #[test]

@@ -6,14 +6,13 @@ use std::path::Path;
 use super::args::RunArgs;
 use crate::cli::failure::{Blame, Failure};
 use crate::scenario::Scenario;
+use crate::settings::mlperf_conf::ConfReader;
+use crate::settings::rounds::Round;
 use crate::settings::scenario_file::{Measured, Requirement, ScenarioFile, ScenarioRun};
 use crate::settings::strict_toml::nearest;
 use crate::settings::test_settings::{split_pair, TestSettings};
 use crate::summary::Rules;
 use crate::units::Latency;
-
-/// More samples in one inference are taken for a mistake.
-const BATCH_SIZE_MAX: usize = 4_096;
 
 /// More time for a batch to fill is taken for a mistake.
 const BATCH_TIMEOUT_US_MAX: u64 = 60_000_000;
@@ -39,6 +38,8 @@ pub struct Ask {
     pub batch_size: usize,
     /// How long a batch that is not full waits.
     pub batch_timeout: Latency,
+    /// Warnings for the detail log.
+    pub warnings: Vec<String>,
 }
 
 /// What a machine promises or has shown, for the settings that are words.
@@ -52,7 +53,16 @@ pub struct Pace {
     pub fastest: Latency,
     /// Sessions side by side.
     pub instances: usize,
+    /// Whether the warm-up showed it; without one it is a guess.
+    pub is_known: bool,
 }
+
+/// A Server rate so many times what the machine promises is taken for a mistake: its backlog
+/// would fill the memory long before the run ends.
+const OVERLOAD_MAX: f64 = 100.0;
+
+/// The same where no warm-up was made and the promise is a guess.
+const OVERLOAD_MAX_GUESSED: f64 = 10_000.0;
 
 /// All that is asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,6 +76,25 @@ pub struct Asked {
 }
 
 impl Asked {
+    /// How long measuring takes at least, for people.
+    pub fn expectation(&self, mode_count: usize) -> String {
+        let least = |ask: &Ask| Latency::from_millis(ask.settings.min_duration_ms);
+        let runs = self.asks.iter().map(|ask| {
+            let time = rough_time(least(ask));
+            format!("{} {time}", ask.scenario)
+        });
+        let runs = runs.collect::<Vec<_>>().join(", ");
+        let total: u64 = self.asks.iter().map(|ask| least(ask).as_nanos()).sum();
+        let total = rough_time(Latency::from_nanos(total.saturating_mul(mode_count as u64)));
+        let modes = if mode_count > 1 {
+            ", with each NMS mode"
+        } else {
+            ""
+        };
+        format!(
+            "at least {total} of measuring ({runs}{modes}), besides loading, warm-up and accuracy"
+        )
+    }
     /// Reads the scenario files that the flags name and lays the flags over them.
     pub fn read(args: &RunArgs) -> Result<Self, Failure> {
         let mut asked = Self {
@@ -81,10 +110,22 @@ impl Asked {
             asked.name.push_str(&file.name);
             asked.notes.extend(file.note.clone());
             for run in &file.runs {
-                asked.asks.push(Ask::new(run, file.early_stopping, args)?);
+                let ask = Ask::new(run, file.early_stopping, args, &mut asked.notes)?;
+                asked.asks.push(ask);
             }
         }
         Ok(asked)
+    }
+}
+
+/// A time as people plan with it: `4 s`, `10 min`, `2.5 h`.
+pub fn rough_time(span: Latency) -> String {
+    let seconds = span.as_secs_f64();
+    match seconds {
+        0.0..1.0 => span.to_string(),
+        1.0..120.0 => format!("{seconds:.0} s"),
+        120.0..7_200.0 => format!("{:.0} min", seconds / 60.0),
+        _ => format!("{:.1} h", seconds / 3_600.0),
     }
 }
 
@@ -118,13 +159,13 @@ fn scenario_file(name: &str) -> Result<ScenarioFile, Failure> {
 }
 
 impl Ask {
-    fn new(run: &ScenarioRun, stopping: Requirement, args: &RunArgs) -> Result<Self, Failure> {
+    fn new(
+        run: &ScenarioRun,
+        stopping: Requirement,
+        args: &RunArgs,
+        notes: &mut Vec<String>,
+    ) -> Result<Self, Failure> {
         let batch_size = args.batch_size.or(run.batch_size).unwrap_or(1);
-        if !(1..=BATCH_SIZE_MAX).contains(&batch_size) {
-            return Err(Failure::usage(format!(
-                "--batch-size {batch_size}: give a number from 1 to {BATCH_SIZE_MAX}"
-            )));
-        }
         let timeout_us = args
             .batch_timeout_us
             .or(run.batch_timeout_us)
@@ -145,10 +186,41 @@ impl Ask {
             },
             batch_size,
             batch_timeout: Latency::from_micros(if waits { timeout_us } else { 0 }),
+            warnings: Vec::new(),
         };
+        ask.apply_files(args, notes)?;
         ask.overlay(args)?;
+        ask.apply_audit(args, notes)?;
         ask.settings.validate().or_usage()?;
         Ok(ask)
+    }
+
+    /// LoadGen's configuration files take the place of the scenario's own settings and words, and
+    /// with them come the full rules; a round only gives its seeds.
+    fn apply_files(&mut self, args: &RunArgs, notes: &mut Vec<String>) -> Result<(), Failure> {
+        if args.conf.has_settings() {
+            let reader = args.conf.reader(self.scenario).or_usage()?;
+            notes.extend(reader.notes.iter().map(ToString::to_string));
+            self.settings = reader.settings;
+            self.measured = Measured::default();
+            self.rules = Rules::MLPERF;
+        }
+        if let Some(round) = &args.round {
+            Round::find(round).or_usage()?.apply(&mut self.settings);
+        }
+        Ok(())
+    }
+
+    /// The audit file wins over everything, as in LoadGen; which mode it asks for is not looked at.
+    fn apply_audit(&mut self, args: &RunArgs, notes: &mut Vec<String>) -> Result<(), Failure> {
+        let mut reader = ConfReader::new("*", self.scenario, args.conf.strict);
+        reader.settings = self.settings.clone();
+        if let Some(warning) = args.conf.apply_audit(&mut reader).or_usage()? {
+            notes.extend(reader.notes.iter().map(ToString::to_string));
+            self.settings = reader.settings;
+            self.warnings.push(warning.to_owned());
+        }
+        Ok(())
     }
 
     fn overlay(&mut self, args: &RunArgs) -> Result<(), Failure> {
@@ -197,6 +269,22 @@ impl Ask {
     /// The settings as far as they are known before anything was measured.
     pub fn settings(&self) -> &TestSettings {
         &self.settings
+    }
+
+    /// Refuses a Server rate that is out of all proportion to the machine.
+    pub fn check_rate(&self, settings: &TestSettings, pace: &Pace) -> Result<(), Failure> {
+        let (asked, promised) = (settings.server_target_qps.as_per_second(), pace.promised);
+        let limit = if pace.is_known {
+            OVERLOAD_MAX
+        } else {
+            OVERLOAD_MAX_GUESSED
+        };
+        if self.scenario == Scenario::Server && asked > limit * promised {
+            return Err(Failure::usage(format!(
+                "a Server rate of {asked}/s is more than {limit} times the {promised:.0}/s that this machine may reach; lower --target-qps"
+            )));
+        }
+        Ok(())
     }
 
     /// The settings with the machine's pace in the place of words.

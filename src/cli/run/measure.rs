@@ -3,13 +3,14 @@
 use std::io;
 use std::time::SystemTime;
 
-use super::asks::{Ask, Pace};
+use super::asks::{rough_time, Ask, Pace};
+use super::logs;
 use super::pictures::Pictures;
 use super::seating::{seats, Seating};
 use super::subject::Subject;
 use super::watch::{loading_bar, Watch};
 use crate::cli::failure::{Blame, Failure};
-use crate::cli::interrupt::INTERRUPTED;
+use crate::cli::interrupt::{is_interrupted, INTERRUPTED};
 use crate::clock::Monotonic;
 use crate::drive::{run_set, Control, Stand, Tells, NO_PROGRESS_LIMIT};
 use crate::metrics::histogram::IntervalLogError;
@@ -45,6 +46,8 @@ pub struct Bench<'a> {
     pub clock: Monotonic,
     /// Warm-up of each instance and NMS mode.
     pub warm_up: WarmUp,
+    /// Whether each performance run leaves a trace.
+    pub trace: bool,
     pool: Option<(PoolKey, Pool)>,
 }
 
@@ -101,6 +104,7 @@ impl<'a> Bench<'a> {
             pictures,
             clock,
             warm_up,
+            trace: false,
             pool: None,
         }
     }
@@ -169,7 +173,8 @@ impl<'a> Bench<'a> {
         .or_usage()
     }
 
-    /// Makes one performance run and writes its files into `folder`.
+    /// Makes one performance run and writes its files into `folder`; `None` when it was
+    /// interrupted before anything was issued.
     pub fn measure(
         &mut self,
         ask: &Ask,
@@ -177,11 +182,14 @@ impl<'a> Bench<'a> {
         offline_rate: Option<f64>,
         title: &str,
         folder: &RunFolder,
-    ) -> Result<Measured, Failure> {
+    ) -> Result<Option<Measured>, Failure> {
         let placement = self.seating.place(ask.scenario)?;
         let draft = self.plan(ask.settings(), ask.scenario, TestMode::PerformanceOnly)?;
         let set = draft.sets()[0].clone();
         let inputs = self.load(&set)?;
+        if is_interrupted() {
+            return Ok(None);
+        }
         self.pool(&placement, ask.batch_size)?;
         let assignment = Assignment {
             inputs: inputs.clone(),
@@ -191,14 +199,19 @@ impl<'a> Bench<'a> {
             warm_up: self.warm_up,
             warm_up_sample: set.indices[0],
             answers: None,
+            interrupted: &INTERRUPTED,
         };
         let clock = self.clock;
         let mut run = {
             let (_, pool) = self.pool.as_mut().expect("started above");
             pool.begin(&assignment).map_err(blame)?
         };
+        if is_interrupted() {
+            return Ok(None);
+        }
         let pace = pace(&run, ask, offline_rate);
         let settings = ask.settle(&pace);
+        ask.check_rate(&settings, &pace)?;
         let warm_up_inferences = run.warm_ups().iter().map(|one| one.inferences).collect();
         let threads = thread_places().unwrap_or_default();
         let placement_findings = verify(&placement, &threads, instance_of);
@@ -207,7 +220,8 @@ impl<'a> Bench<'a> {
         let plan = replan(&draft, &settings, &self.pictures)?;
         let set = &plan.sets()[0];
         let planned = plan.generated(set).sample_count();
-        let mut watch = Watch::new(title, plan.effective(), planned);
+        let title = format!("{title}, about {}", rough_time(expected(&plan, set, &pace)));
+        let mut watch = Watch::new(&title, plan.effective(), planned);
         let before = ContentionSnapshot::take();
         let started = SystemTime::now();
         let (record, ending) = run_set(
@@ -229,8 +243,17 @@ impl<'a> Bench<'a> {
         watch.finish();
         drop(run);
         write_raw(folder, &plan, set, &record, started)?;
+        if self.trace {
+            logs::write_trace(folder, &plan, set, &record, started)?;
+        }
         let ending = ending.map_err(blame)?;
         let summary = conclude(record, plan.effective(), ending, ask.rules);
+        let shown = [(set, Latency::ZERO, &summary)];
+        let request = logs::Request {
+            settings: &settings,
+            warnings: &ask.warnings,
+        };
+        logs::write(folder, self, &plan, request, started, &shown, Vec::new())?;
         let mut entry = RunEntry::new(
             &self.subject.description.name,
             self.subject.precision(),
@@ -243,7 +266,7 @@ impl<'a> Bench<'a> {
                 intel::write_tail(out, &entry)
             })
             .or_environment()?;
-        Ok(Measured {
+        Ok(Some(Measured {
             conditions: Conditions {
                 started_at: crate::report::folder::utc_iso(started),
                 settings: plan.effective().clone(),
@@ -255,7 +278,7 @@ impl<'a> Bench<'a> {
             },
             entry,
             summary,
-        })
+        }))
     }
 }
 
@@ -288,7 +311,27 @@ fn pace(run: &PoolRun<'_>, ask: &Ask, offline: Option<f64>) -> Pace {
         offline,
         fastest: times.iter().copied().min().unwrap_or(UNKNOWN),
         instances: times.len(),
+        is_known: run.warm_ups().iter().all(|report| report.fastest.is_some()),
     }
+}
+
+/// How long a run is going to take, by what the warm-up promises.
+fn expected(plan: &Plan, set: &LoadableSet, pace: &Pace) -> Latency {
+    let settings = plan.effective();
+    let samples = |count: u64| count as f64 / pace.offline.unwrap_or(pace.promised);
+    let seconds = match settings.scenario {
+        Scenario::Offline => samples(plan.generated(set).sample_count()),
+        Scenario::Server => {
+            let generated = plan.generated(set);
+            let scheduled = generated.query_count as f64 / settings.target_rate.as_per_second();
+            scheduled.max(samples(generated.sample_count()))
+        }
+        Scenario::SingleStream | Scenario::MultiStream => {
+            let least = settings.min_query_count * settings.samples_per_query;
+            settings.min_duration.as_secs_f64().max(samples(least))
+        }
+    };
+    Latency::from_nanos((seconds * 1e9) as u64)
 }
 
 fn layout(placement: &Placement, ask: &Ask) -> LayoutEntry {
@@ -307,7 +350,8 @@ fn instance_of(thread: &ThreadPlace) -> Option<usize> {
     thread.name.strip_prefix("detbench-w")?.parse().ok()
 }
 
-fn write_raw(
+/// Writes the latency of every sample, and their histogram second by second.
+pub fn write_raw(
     folder: &RunFolder,
     plan: &Plan,
     set: &LoadableSet,

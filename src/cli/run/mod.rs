@@ -2,7 +2,9 @@
 
 pub mod args;
 mod asks;
+mod logs;
 mod measure;
+mod null;
 mod pictures;
 mod record_of_run;
 mod save_raw;
@@ -13,7 +15,7 @@ mod watch;
 
 use std::time::SystemTime;
 
-use self::args::{RunArgs, WarmUpArg};
+use self::args::{RunArgs, SutArg, WarmUpArg};
 use self::asks::Asked;
 use self::measure::Bench;
 use self::pictures::Pictures;
@@ -24,6 +26,7 @@ pub use self::subject::default_onnx;
 pub(super) use self::subject::{load_runtime, Subject, SubjectRequest};
 use super::failure::{Blame, Failure, Outcome};
 use super::interrupt::is_interrupted;
+use super::print_out;
 use super::setup::progress_for;
 use crate::clock::Monotonic;
 use crate::postprocess::NmsMode;
@@ -46,6 +49,9 @@ const WARM_UP: WarmUp = WarmUp {
 /// [`Failure`] for wrong input or a machine that lacks something; what was measured until then is
 /// in the run folder.
 pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
+    if args.sut == SutArg::Null {
+        return null::run(args);
+    }
     // Everything that can be wrong with the flags shows before anything is fetched or measured.
     let asked = Asked::read(args)?;
     let seating = Seating::read(args)?;
@@ -66,18 +72,24 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
     let preprocessing = &subject.description.input.preprocessing;
     let pictures = Pictures::open(args, preprocessing, progress.as_ref())?;
     drop(progress);
+    if is_interrupted() {
+        return Ok(Outcome::Interrupted);
+    }
 
     let name = format!("{}-{}", subject.description.name, folder_word(args, &asked));
     let folder = RunFolder::create(&args.output_dir, &name, SystemTime::now()).or_environment()?;
     let mut record = RunRecord::new(args, &asked, &subject, &runtime, &seating, &pictures);
     record.write(&folder)?;
-    if !args.json {
-        print!("{}", record.heading());
+    if args.json {
+        eprint!("{}", record.expectation());
+    } else {
+        print_out(record.heading())?;
     }
     let clock = Monotonic::new();
     clock.lower_timer_slack();
     let warm_up = warm_up(args);
-    let bench = Bench::new(&subject, &runtime, &seating, pictures, clock, warm_up);
+    let mut bench = Bench::new(&subject, &runtime, &seating, pictures, clock, warm_up);
+    bench.trace = args.trace;
     let finished = Run {
         args,
         asked: &asked,
@@ -167,7 +179,10 @@ impl Run<'_, '_> {
                     .iter()
                     .find(|(held, _)| *held == mode)
                     .map(|(_, rate)| *rate);
-                let mut measured = self.bench.measure(ask, mode, rate, &title, &folder)?;
+                let measured = self.bench.measure(ask, mode, rate, &title, &folder)?;
+                let Some(mut measured) = measured else {
+                    return Ok(());
+                };
                 measured.entry.folder = Some(if count == 1 { ".".to_owned() } else { name });
                 if ask.scenario == Scenario::Offline {
                     offline.retain(|(held, _)| *held != mode);
@@ -224,12 +239,14 @@ fn report(args: &RunArgs, record: &RunRecord, folder: &RunFolder) -> Result<(), 
             complete: record.is_complete(),
             runs: record.entries().to_vec(),
         };
-        println!("{}", serde_json::to_string(&document).or_environment()?);
-    } else {
-        println!("{}", table::runs(record.entries()));
-        print!("{}", record.closing(folder));
+        let text = serde_json::to_string(&document).or_environment()?;
+        return print_out(&format!("{text}\n"));
     }
-    Ok(())
+    let table = match record.entries() {
+        [] => String::new(),
+        entries => format!("{}\n", table::runs(entries)),
+    };
+    print_out(&format!("{table}{}", record.closing(folder)))
 }
 
 fn outcome(record: &RunRecord) -> Outcome {

@@ -18,6 +18,9 @@ use crate::units::SampleIndex;
 /// larger library is loaded set by set, as LoadGen does it.
 const LOADED_BYTES_MAX: usize = 1 << 30;
 
+/// So many pictures are decoded at a time when they are only tried.
+const CHECKED_AT_A_TIME: usize = 32;
+
 /// The pictures and what is known of them.
 pub struct Pictures {
     /// The library.
@@ -40,7 +43,8 @@ impl Pictures {
         preprocessing: &Preprocessing,
         progress: &dyn Progress,
     ) -> Result<Self, Failure> {
-        let threads = threads(args)?;
+        let threads = args.preproc_threads.and_then(NonZeroUsize::new);
+        let threads = threads.unwrap_or(LibraryOptions::default().threads);
         let options = LibraryOptions {
             threads,
             performance_count: Some(performance_count(preprocessing)),
@@ -95,6 +99,10 @@ impl Pictures {
                 Inputs::Prepared(Arc::new(samples))
             }
             TimedRegion::EndToEnd => {
+                // A damaged picture shows here, and not in the middle of the run.
+                for part in wanted.chunks(CHECKED_AT_A_TIME) {
+                    self.library.load(part, &|_| {}).or_usage()?;
+                }
                 let files = self.library.load_encoded(&wanted, progress).or_usage()?;
                 Inputs::Encoded(Recipe {
                     files: Arc::new(files),
@@ -112,20 +120,6 @@ impl Pictures {
         let pictures = self.library.pictures().iter();
         pictures.map(|picture| picture.image_id).collect()
     }
-}
-
-fn threads(args: &RunArgs) -> Result<NonZeroUsize, Failure> {
-    const THREADS_MAX: usize = 1_024;
-    let Some(threads) = args.preproc_threads else {
-        return Ok(LibraryOptions::default().threads);
-    };
-    NonZeroUsize::new(threads)
-        .filter(|threads| threads.get() <= THREADS_MAX)
-        .ok_or_else(|| {
-            Failure::usage(format!(
-                "--preproc-threads {threads}: give a number from 1 to {THREADS_MAX}"
-            ))
-        })
 }
 
 fn performance_count(preprocessing: &Preprocessing) -> NonZeroUsize {

@@ -14,7 +14,8 @@ use super::subject::Subject;
 use crate::accuracy::{twelve_lines, CocoScores};
 use crate::cli::failure::{Blame, Failure};
 use crate::library::SampleLibrary;
-use crate::placement::{Fact, Host};
+use crate::placement::plan::Pin;
+use crate::placement::{CpuList, Fact, Host};
 use crate::postprocess::NmsMode;
 use crate::report::document::{AccuracyEntry, RunEntry, SCHEMA_VERSION};
 use crate::report::folder::{utc_iso, RunFolder};
@@ -26,6 +27,7 @@ pub struct RunRecord {
     model: String,
     precision: String,
     heading: String,
+    expectation: String,
     notes: Vec<String>,
     few_pictures: bool,
     entries: Vec<RunEntry>,
@@ -46,7 +48,15 @@ impl RunRecord {
         pictures: &Pictures,
     ) -> Self {
         let host = Host::of_this_machine(&seating.topology, &seating.allowance);
-        let mut notes = asked.notes.clone();
+        let expectation = (!args.accuracy_only).then(|| {
+            let text = asked.expectation(args.nms.modes().len());
+            format!("expect    {text}\n")
+        });
+        let mut notes = if args.accuracy_only {
+            Vec::new()
+        } else {
+            asked.notes.clone()
+        };
         notes.extend(subject.notes.iter().cloned());
         notes.extend(pictures.notes.iter().map(ToString::to_string));
         if pictures.ground_truth.is_none() && !args.benchmark_only {
@@ -83,12 +93,15 @@ impl RunRecord {
             "nms_order": args.nms.modes(),
             "command_line": std::env::args().collect::<Vec<_>>(),
         });
+        let expectation = expectation.unwrap_or_default();
         let heading = heading(args, subject, runtime, pictures, &host);
+        let heading = format!("{heading}{expectation}\n");
         Self {
             conditions,
             model: subject.description.name.clone(),
             precision: subject.precision().to_owned(),
             heading,
+            expectation,
             notes,
             few_pictures: pictures.are_photos,
             entries: Vec::new(),
@@ -102,6 +115,11 @@ impl RunRecord {
     /// What a person reads before the run: on what, where, and what is timed.
     pub fn heading(&self) -> &str {
         &self.heading
+    }
+
+    /// How long measuring takes at least; empty when only accuracy is asked for.
+    pub fn expectation(&self) -> &str {
+        &self.expectation
     }
 
     /// Adds a measurement.
@@ -178,6 +196,32 @@ impl RunRecord {
             .or_environment()
     }
 
+    /// A line for each placement, with what is wrong with it.
+    fn placements(&self, text: &mut String) {
+        let mut told: Vec<&Conditions> = Vec::new();
+        for run in &self.runs {
+            if told.iter().any(|other| other.placement == run.placement) {
+                continue;
+            }
+            told.push(run);
+            let same = self
+                .runs
+                .iter()
+                .filter(|other| other.placement == run.placement);
+            let mut scenarios: Vec<&str> = same.map(|run| run.settings.scenario.name()).collect();
+            scenarios.dedup();
+            let _ = writeln!(text, "{}: {}", scenarios.join(", "), placement_line(run));
+            for warning in &run.placement.warnings {
+                let _ = writeln!(text, "  note: {warning}");
+            }
+        }
+        for run in &self.runs {
+            for finding in &run.placement_findings {
+                let _ = writeln!(text, "  {}: {finding}", run.settings.scenario);
+            }
+        }
+    }
+
     /// What a person reads after the table.
     pub fn closing(&self, folder: &RunFolder) -> String {
         let mut text = String::new();
@@ -188,21 +232,13 @@ impl RunRecord {
                 let _ = writeln!(text, "INVALID {scenario} {mode}: {reason}.");
             }
         }
-        for (position, run) in self.runs.iter().enumerate() {
-            let scenario = run.settings.scenario;
-            let repeats = self.runs[..position]
-                .iter()
-                .any(|other| other.placement == run.placement);
-            if !repeats {
-                let _ = writeln!(text, "{scenario}: {}", placement_line(run));
-                for warning in &run.placement.warnings {
-                    let _ = writeln!(text, "  note: {warning}");
-                }
-            }
-            for finding in &run.placement_findings {
-                let _ = writeln!(text, "  placement: {finding}");
+        for entry in &self.entries {
+            for note in &entry.notes {
+                let scenario = entry.scenario.map_or("", |scenario| scenario.name());
+                let _ = writeln!(text, "note: {scenario}: {note}.");
             }
         }
+        self.placements(&mut text);
         if self.entries.iter().all(|entry| entry.scenario.is_none()) {
             for (mode, scores) in &self.scores {
                 let _ = writeln!(
@@ -227,30 +263,55 @@ impl RunRecord {
     }
 }
 
-/// How many instances, on which CPUs, and where their threads were seen.
+/// How many instances, on which CPUs, and where their threads were seen after warm-up.
 fn placement_line(run: &Conditions) -> String {
     let placement = &run.placement;
-    let instances: Vec<String> = placement
-        .instances
-        .iter()
-        .enumerate()
-        .map(|(number, instance)| {
-            let name = format!("detbench-w{number}");
-            let seen: Vec<String> = run
-                .threads
-                .iter()
-                .filter(|thread| thread.name == name)
-                .map(|thread| format!("{} on {}", thread.last_cpu, thread.allowed))
-                .collect();
-            format!(
-                "{} x {} threads (last CPU, allowed: {})",
-                number,
-                instance.intra_threads,
-                seen.join(", ")
-            )
-        })
-        .collect();
-    format!("instances {}", instances.join("; "))
+    let plural = |count: usize, noun: &str| match count {
+        1 => format!("1 {noun}"),
+        _ => format!("{count} {noun}s"),
+    };
+    let Some(first) = placement.instances.first() else {
+        return "no instances".to_owned();
+    };
+    let count = placement.instances.len();
+    let each = if count > 1 { ", each" } else { "" };
+    let mut text = format!(
+        "{}{each} of {}",
+        plural(count, "instance"),
+        plural(first.intra_threads, "thread")
+    );
+    if first.inter_threads > 1 {
+        let _ = write!(text, " and {} across operators", first.inter_threads);
+    }
+    match placement.pin {
+        Pin::Core => {
+            let planned = placement.instances.iter().map(|instance| &instance.cpus);
+            let planned = planned.map(|cpus| cpus.iter().copied().collect());
+            let _ = write!(text, ", pinned to CPUs {}", side_by_side(planned));
+        }
+        Pin::None => {
+            let _ = write!(text, ", free on CPUs {}", placement.usable);
+        }
+    }
+    let seen = (0..count).map(|instance| {
+        let name = format!("detbench-w{instance}");
+        let threads = run.threads.iter().filter(|thread| thread.name == name);
+        threads.map(|thread| thread.last_cpu).collect()
+    });
+    let _ = write!(text, "; ran on {}", side_by_side(seen));
+    text
+}
+
+/// The CPUs of each instance: `0-1 | 2-3`.
+fn side_by_side(instances: impl Iterator<Item = CpuList>) -> String {
+    /// More instances than this do not fit on a line; `run.json` has them all.
+    const SHOWN: usize = 8;
+    let mut all: Vec<String> = instances.map(|cpus| cpus.to_string()).collect();
+    if all.len() > SHOWN {
+        all.truncate(SHOWN);
+        all.push("...".to_owned());
+    }
+    all.join(" | ")
 }
 
 fn heading(
@@ -272,17 +333,20 @@ fn heading(
     );
     let _ = writeln!(
         text,
-        "pictures  {} of {}, score threshold {}, IoU threshold {}, at most {} detections",
+        "pictures  {} of {}",
         pictures.library.total_count(),
-        pictures.library.name(),
-        nms.score_threshold,
-        nms.iou_threshold,
-        nms.max_detections
+        pictures.library.name()
     );
     let _ = writeln!(
         text,
-        "machine   {}, {} CPUs, VNNI {}; ONNX Runtime {}",
+        "detect    score threshold {}, IoU threshold {}, at most {} detections a picture",
+        nms.score_threshold, nms.iou_threshold, nms.max_detections
+    );
+    let _ = writeln!(
+        text,
+        "machine   {}, {} of {} CPUs, VNNI {}; ONNX Runtime {}",
         host.cpu.model_name,
+        host.affinity.len(),
         host.cpus,
         match host.cpu.vnni {
             Fact::Known(true) => "yes",
@@ -297,6 +361,5 @@ fn heading(
             "          on data threads of their own, which share the CPUs with the workers\n",
         );
     }
-    text.push('\n');
     text
 }

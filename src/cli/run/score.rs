@@ -1,11 +1,15 @@
 //! Accuracy: every picture once, all NMS modes on the same inference.
 
+use std::time::SystemTime;
+
 use crossbeam::channel::unbounded;
 
+use super::logs;
 use super::measure::{blame, Bench};
 use crate::accuracy::{score, write_results, CocoDetection, CocoScores};
 use crate::cli::failure::{Blame, Failure};
 use crate::cli::interrupt::{is_interrupted, INTERRUPTED};
+use crate::clock::Clock;
 use crate::drive::{run_set, Control, Ending, Stand, NO_PROGRESS_LIMIT};
 use crate::model::Labels;
 use crate::postprocess::NmsMode;
@@ -13,6 +17,7 @@ use crate::report::document::AccuracyEntry;
 use crate::report::folder::RunFolder;
 use crate::scenario::{Scenario, TestMode};
 use crate::settings::test_settings::TestSettings;
+use crate::summary::{conclude as summarise, Rules};
 use crate::sut::pool::{Answer, Assignment};
 use crate::units::{Latency, SampleId};
 
@@ -52,6 +57,8 @@ pub fn score_all(
         bench.pictures.image_ids().len() as u64,
     );
     let mut first_sample = SampleId(0);
+    let (began, mut runs) = (SystemTime::now(), Vec::new());
+    let origin = bench.clock.now();
     for set in plan.sets() {
         let inputs = bench.load(set)?;
         let assignment = Assignment {
@@ -62,6 +69,7 @@ pub fn score_all(
             warm_up: bench.warm_up,
             warm_up_sample: set.indices[0],
             answers: Some(sender.clone()),
+            interrupted: &INTERRUPTED,
         };
         let clock = bench.clock;
         let mut run = bench.begin(&assignment)?;
@@ -77,8 +85,12 @@ pub fn score_all(
         };
         let (record, ending) = run_set(&plan, set, first_sample, &mut stand);
         first_sample = SampleId(first_sample.0 + record.sample_count() as u32);
+        let set_began = record.start().since(origin);
         match ending.map_err(blame)? {
-            Ending::Complete(_) => {}
+            ending @ Ending::Complete(_) => {
+                let summary = summarise(record, plan.effective(), ending, Rules::MLPERF);
+                runs.push((set, set_began, summary));
+            }
             Ending::Interrupted => {
                 watch.finish();
                 return Ok(None);
@@ -95,7 +107,24 @@ pub fn score_all(
     if is_interrupted() {
         return Ok(None);
     }
-    let detections = sort_out(bench, modes, receiver.iter())?;
+    let answers: Vec<Answer> = receiver.iter().collect();
+    let shown: Vec<_> = runs
+        .iter()
+        .map(|(set, at, shown)| (*set, *at, shown))
+        .collect();
+    for (detector, mode) in modes.iter().enumerate() {
+        let folder = folder
+            .sub(&format!("accuracy-{}", mode.name()))
+            .or_environment()?;
+        let labels = &bench.subject.description.labels;
+        let logged = logs::answers_of(detector, &answers, &plan, labels);
+        let request = logs::Request {
+            settings: &TestSettings::default(),
+            warnings: &[],
+        };
+        logs::write(&folder, bench, &plan, request, began, &shown, logged)?;
+    }
+    let detections = sort_out(bench, modes, answers.into_iter())?;
     let found = modes.iter().zip(detections);
     found
         .map(|(&mode, detections)| conclude(bench, mode, &detections, modes.len() > 1, folder))

@@ -18,6 +18,7 @@ mod worker;
 pub use data::Recipe;
 
 use std::collections::VecDeque;
+use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -102,6 +103,8 @@ pub struct Assignment {
     pub warm_up_sample: SampleIndex,
     /// Where answers go in an accuracy run; a performance run drops them.
     pub answers: Option<Sender<Answer>>,
+    /// Set to end the warm-up at the next inference.
+    pub interrupted: &'static AtomicBool,
 }
 
 /// Where one worker lives.

@@ -1,7 +1,7 @@
 //! Real threads, models that answer at once.
 
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crossbeam::channel::unbounded;
@@ -145,8 +145,31 @@ impl Bench {
             },
             warm_up_sample: SampleIndex(1),
             answers: None,
+            interrupted: &NEVER,
         }
     }
+}
+
+static NEVER: AtomicBool = AtomicBool::new(false);
+
+#[test]
+fn an_interrupt_ends_the_warm_up() {
+    static AT_ONCE: AtomicBool = AtomicBool::new(true);
+    let bench = Bench {
+        delay: Duration::from_millis(5),
+        ..Bench::new()
+    };
+    let mut pool = bench.pool(2);
+    let assignment = Assignment {
+        warm_up: WarmUp {
+            inferences: Some(u32::MAX),
+            duration: None,
+        },
+        interrupted: &AT_ONCE,
+        ..bench.assignment(1)
+    };
+    let run = pool.begin(&assignment).unwrap();
+    assert!(run.warm_ups().iter().all(|report| report.inferences == 0));
 }
 
 fn samples(count: u32) -> Vec<QuerySample> {

@@ -1,5 +1,7 @@
 //! One worker thread: its seat, its model, and the loop from samples to answers.
 
+use std::sync::atomic::Ordering;
+
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::batch::Batch;
@@ -182,7 +184,7 @@ impl Worker {
                     .warm_up
                     .duration
                     .is_some_and(|span| elapsed >= span);
-            if enough {
+            if enough || assignment.interrupted.load(Ordering::Relaxed) {
                 break;
             }
             batch.fill_with(sample)?;

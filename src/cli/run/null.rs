@@ -1,0 +1,214 @@
+//! `run --sut null`: what the harness itself costs.
+//!
+//! The null system answers inside the issue call, so whatever a run shows is the harness's own.
+//! Nothing of ONNX Runtime, a model, pictures or the network is touched.
+
+use std::time::SystemTime;
+
+use serde_json::json;
+
+use super::args::{RunArgs, Span};
+use super::asks::{Ask, Asked, Pace};
+use super::measure::write_raw;
+use crate::cli::failure::{Blame, Failure, Outcome};
+use crate::cli::interrupt::{is_interrupted, INTERRUPTED};
+use crate::clock::Monotonic;
+use crate::drive::{run_set, Control, Stand, Tells, NO_PROGRESS_LIMIT};
+use crate::plan::Plan;
+use crate::report::document::{Document, RunEntry, SCHEMA_VERSION};
+use crate::report::folder::{utc_iso, RunFolder};
+use crate::report::mlperf::accuracy;
+use crate::report::mlperf::{SetLog, TestLog, ACCURACY_FILE};
+use crate::report::table;
+use crate::scenario::TestMode;
+use crate::settings::compat::CompatProfile;
+use crate::summary::{conclude, Rules};
+use crate::sut::null::Null;
+use crate::units::{Latency, SampleId};
+
+/// How the system is called in reports.
+const NAME: &str = "null";
+
+/// The null library: as many samples as COCO's validation set, of which a part is loaded.
+const TOTAL: usize = 5_000;
+const PERFORMANCE: usize = 1_024;
+
+/// A run that says nothing else is this long: ten minutes of it would fill a disk.
+const DURATION: Latency = Latency::from_millis(500);
+
+/// Stands in for the warm-up where a scenario asks for measured rates. A query is expected to take
+/// a tenth of a microsecond, Offline to answer twenty million samples a second; Server gets
+/// 10 000 queries a second, so that its issue lateness is worth reading.
+const PACE: Pace = Pace {
+    promised: 20e6,
+    offline: Some(20e3),
+    fastest: Latency::from_nanos(200),
+    instances: 1,
+    is_known: false,
+};
+
+/// There is nothing to be sure of: the figures are told as they are.
+const RULES: Rules = Rules {
+    early_stopping_required: false,
+    minimums_required: false,
+};
+
+/// Runs every scenario that the flags ask for.
+///
+/// # Errors
+/// [`Failure`] for settings that make no test, and when the run folder cannot be written.
+pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
+    let mut args = args.clone();
+    let has_duration = |pair: &String| pair.trim_start().starts_with("min_duration_ms");
+    if args.duration.is_none() && !args.set.iter().any(has_duration) {
+        args.duration = Some(Span(DURATION));
+    }
+    let asked = Asked::read(&args)?;
+    let name = format!("{NAME}-{}", asked.name);
+    let folder = RunFolder::create(&args.output_dir, &name, SystemTime::now()).or_environment()?;
+    let clock = Monotonic::new();
+    clock.lower_timer_slack();
+    let mut entries = Vec::new();
+    for (position, ask) in asked.asks.iter().enumerate() {
+        if is_interrupted() {
+            break;
+        }
+        let own = match asked.asks.len() {
+            1 => ".".to_owned(),
+            _ => format!("{}-{}", position + 1, ask.scenario),
+        };
+        let inside = match asked.asks.len() {
+            1 => folder.clone(),
+            _ => folder.sub(&own).or_environment()?,
+        };
+        let mut entry = measure(ask, clock, args.trace, &inside)?;
+        entry.folder = Some(own);
+        entries.push(entry);
+        write_document(&folder, &entries, asked.asks.len())?;
+    }
+    report(&args, &entries, asked.asks.len(), &folder)?;
+    Ok(if is_interrupted() {
+        Outcome::Interrupted
+    } else if entries.iter().any(|entry| entry.valid == Some(false)) {
+        Outcome::CriterionFailed
+    } else {
+        Outcome::Done
+    })
+}
+
+fn measure(
+    ask: &Ask,
+    clock: Monotonic,
+    trace: bool,
+    folder: &RunFolder,
+) -> Result<RunEntry, Failure> {
+    let settings = ask.settle(&PACE);
+    let mode = TestMode::PerformanceOnly;
+    let compat = CompatProfile::V6;
+    let plan = Plan::new(&settings, ask.scenario, mode, TOTAL, PERFORMANCE, compat).or_usage()?;
+    let set = &plan.sets()[0];
+    let began = SystemTime::now();
+    let mut stand = Stand {
+        sut: &mut Null::new(clock),
+        tells: Tells::default(),
+        clock: &clock,
+        control: Control {
+            interrupted: &INTERRUPTED,
+            no_progress_limit: NO_PROGRESS_LIMIT,
+        },
+        observe: &mut |_| {},
+    };
+    let (record, ending) = run_set(&plan, set, SampleId(0), &mut stand);
+    let ending = ending.or_environment()?;
+    write_raw(folder, &plan, set, &record, began)?;
+    if trace {
+        super::logs::write_trace(folder, &plan, set, &record, began)?;
+    }
+    let summary = conclude(record, plan.effective(), ending, RULES);
+    TestLog {
+        sut_name: NAME,
+        library_name: NAME,
+        total_count: TOTAL,
+        performance_count: PERFORMANCE,
+        requested_mode: mode,
+        requested: &settings,
+        effective: plan.effective(),
+        compat,
+        began,
+        process: std::process::id(),
+        warnings: &ask.warnings,
+        sets: &[SetLog {
+            set,
+            generated: plan.generated(set),
+            began: Latency::ZERO,
+            summary: &summary,
+        }],
+    }
+    .write(folder)
+    .or_environment()?;
+    folder
+        .write(ACCURACY_FILE, |out| accuracy::write([], out))
+        .or_environment()?;
+    Ok(RunEntry::new(NAME, NAME, None).with_summary(&summary, plan.effective(), RULES))
+}
+
+fn write_document(folder: &RunFolder, entries: &[RunEntry], planned: usize) -> Result<(), Failure> {
+    let document = json!({
+        "schema_version": SCHEMA_VERSION,
+        "complete": entries.len() == planned && !is_interrupted(),
+        "sut_name": NAME,
+        "detbench_version": env!("CARGO_PKG_VERSION"),
+        "written_at": utc_iso(SystemTime::now()),
+        "command_line": std::env::args().collect::<Vec<_>>(),
+        "runs": entries,
+    });
+    folder
+        .write("run.json", |out| {
+            serde_json::to_writer_pretty(&mut *out, &document)?;
+            out.write_all(b"\n")
+        })
+        .or_environment()
+}
+
+fn report(
+    args: &RunArgs,
+    entries: &[RunEntry],
+    planned: usize,
+    folder: &RunFolder,
+) -> Result<(), Failure> {
+    if args.json {
+        let document = Document {
+            schema_version: SCHEMA_VERSION,
+            complete: entries.len() == planned && !is_interrupted(),
+            runs: entries.to_vec(),
+        };
+        println!("{}", serde_json::to_string(&document).or_environment()?);
+        return Ok(());
+    }
+    println!(
+        "The null system answers inside the issue call: these are the harness's own figures.\n"
+    );
+    println!("{}", table::runs(entries));
+    for entry in entries {
+        let (Some(scenario), Some(elapsed)) = (entry.scenario, entry.elapsed_ns) else {
+            continue;
+        };
+        let samples = entry.sample_count.unwrap_or(0).max(1);
+        let each = elapsed.as_nanos() as f64 / samples as f64;
+        println!("{scenario}: {each:.1} ns of elapsed time a sample");
+        if let Some(delay) = &entry.issue_delay_ns {
+            println!(
+                "{scenario}: issue delay p50 {}, p99 {}",
+                delay.p50, delay.p99
+            );
+        }
+        for note in &entry.notes {
+            println!("note: {scenario}: {note}.");
+        }
+        for reason in &entry.invalid_reasons {
+            println!("INVALID {scenario}: {reason}.");
+        }
+    }
+    println!("results in {}", folder.path().display());
+    Ok(())
+}

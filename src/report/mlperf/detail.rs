@@ -1,0 +1,625 @@
+//! `mlperf_log_detail.txt`: one JSON record a line, behind `:::MLLOG`.
+
+use std::io::{self, Write};
+use std::time::SystemTime;
+
+use super::numbers::general;
+use super::texts::{self, EndMessage};
+use super::{SetLog, TestLog};
+use crate::metrics::percentile::LatencySummary;
+use crate::plan::Phase;
+use crate::report::folder::utc_iso;
+use crate::scenario::{Scenario, TestMode};
+use crate::summary::Summary;
+use crate::units::Latency;
+
+/// A value of the detail log.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LogValue {
+    /// Quoted text.
+    Text(String),
+    /// A whole number.
+    Whole(u64),
+    /// A number in the `%g` style; one that is not finite is written as text.
+    Real(f64),
+    /// `true` or `false`.
+    Truth(bool),
+    /// Sample indices.
+    Indices(Vec<u32>),
+    /// An object without entries.
+    Empty,
+}
+
+/// What a record is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// A fact.
+    Note,
+    /// `is_warning`.
+    Warning,
+    /// `is_error`.
+    Error,
+}
+
+/// One line of the detail log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogRecord {
+    /// Its key; readers take the first of a repeated key.
+    pub key: String,
+    /// Its value.
+    pub value: LogValue,
+    /// When, counted from the beginning of the test.
+    pub at: Latency,
+    /// What it is for.
+    pub level: Level,
+}
+
+/// The percentiles that every result names.
+const PERCENTILES: [&str; 6] = ["50.00", "90.00", "95.00", "97.00", "99.00", "99.90"];
+
+/// Counters of LoadGen's asynchronous logger, which has no counterpart here.
+const LOGGER_COUNTERS: [&str; 6] = [
+    "logger_swap_request_slots_retry_count",
+    "logger_swap_request_slots_retry_retry_count",
+    "logger_swap_request_slots_retry_reencounter_count",
+    "logger_start_reading_entries_retry_count",
+    "logger_tls_total_log_cas_fail_count",
+    "logger_tls_total_swap_buffers_slot_retry_count",
+];
+
+/// Collects records, each at the present moment.
+#[derive(Default)]
+struct Journal {
+    records: Vec<LogRecord>,
+    now: Latency,
+}
+
+impl Journal {
+    fn add(&mut self, key: impl Into<String>, value: LogValue, level: Level) {
+        self.records.push(LogRecord {
+            key: key.into(),
+            value,
+            at: self.now,
+            level,
+        });
+    }
+
+    fn text(&mut self, key: impl Into<String>, text: impl ToString) {
+        self.add(key, LogValue::Text(text.to_string()), Level::Note);
+    }
+
+    fn whole(&mut self, key: impl Into<String>, number: u64) {
+        self.add(key, LogValue::Whole(number), Level::Note);
+    }
+
+    fn real(&mut self, key: impl Into<String>, number: f64) {
+        self.add(key, LogValue::Real(number), Level::Note);
+    }
+
+    fn truth(&mut self, key: impl Into<String>, truth: bool) {
+        self.add(key, LogValue::Truth(truth), Level::Note);
+    }
+
+    fn error(&mut self, text: impl ToString) {
+        let text = LogValue::Text(text.to_string());
+        self.add("error_runtime", text, Level::Error);
+    }
+
+    fn error_count(&self) -> u64 {
+        let errors = self.records.iter();
+        errors.filter(|record| record.level == Level::Error).count() as u64
+    }
+}
+
+/// All records of a test.
+pub(super) fn records(test: &TestLog<'_>) -> Vec<LogRecord> {
+    let mut journal = Journal::default();
+    identity(&mut journal, test);
+    requested(&mut journal, test);
+    effective(&mut journal, test);
+    let mut phase = None;
+    for run in test.sets {
+        journal.now = run.began;
+        if phase.replace(run.set.phase) != Some(run.set.phase) {
+            journal.text("generic_message", starting(test, run.set.phase));
+        }
+        set(&mut journal, test, run);
+    }
+    if let Some(summary) = test.result() {
+        result(&mut journal, test, summary);
+    }
+    journal.records
+}
+
+fn identity(journal: &mut Journal, test: &TestLog<'_>) {
+    let version = env!("CARGO_PKG_VERSION");
+    let profile = test.compat.name();
+    journal.text(
+        "loadgen_version",
+        format!("detbench {version} @ compatibility profile {profile}"),
+    );
+    // Facts of a LoadGen build; this is none.
+    for key in [
+        "loadgen_build_date_local",
+        "loadgen_build_date_utc",
+        "loadgen_git_commit_date",
+        "loadgen_git_log_message",
+        "loadgen_git_status_message",
+    ] {
+        journal.text(key, "");
+    }
+    journal.add("loadgen_file_sha1", LogValue::Empty, Level::Note);
+    journal.text("test_datetime", utc_iso(test.began));
+    journal.text("sut_name", test.sut_name);
+    journal.whole("get_sut_name_duration_ns", 0);
+    journal.text("qsl_name", test.library_name);
+    journal.whole("qsl_reported_total_count", test.total_count as u64);
+    journal.whole(
+        "qsl_reported_performance_count",
+        test.performance_count as u64,
+    );
+    for warning in test.warnings {
+        let text = LogValue::Text(warning.clone());
+        journal.add("warning_generic_message", text, Level::Warning);
+    }
+}
+
+fn requested(journal: &mut Journal, test: &TestLog<'_>) {
+    let asked = test.requested;
+    journal.text("requested_scenario", test.effective.scenario);
+    journal.text("requested_test_mode", test.requested_mode);
+    requested_of_scenario(journal, test);
+    journal.whole("requested_min_duration_ms", asked.min_duration_ms);
+    journal.whole("requested_max_duration_ms", asked.max_duration_ms);
+    journal.whole("requested_min_query_count", asked.min_query_count);
+    journal.whole("requested_max_query_count", asked.max_query_count);
+    journal.whole("requested_qsl_rng_seed", asked.qsl_rng_seed);
+    journal.whole(
+        "requested_sample_index_rng_seed",
+        asked.sample_index_rng_seed,
+    );
+    journal.whole("requested_schedule_rng_seed", asked.schedule_rng_seed);
+    journal.whole(
+        "requested_accuracy_log_rng_seed",
+        asked.accuracy_log_rng_seed,
+    );
+    journal.real(
+        "requested_accuracy_log_probability",
+        asked.accuracy_log_probability,
+    );
+    journal.whole(
+        "requested_accuracy_log_sampling_target",
+        asked.accuracy_log_sampling_target,
+    );
+    journal.truth("requested_print_timestamps", asked.print_timestamps);
+    journal.truth(
+        "requested_performance_issue_unique",
+        asked.performance_issue_unique,
+    );
+    journal.truth(
+        "requested_performance_issue_same",
+        asked.performance_issue_same,
+    );
+    journal.whole(
+        "requested_performance_issue_same_index",
+        asked.performance_issue_same_index,
+    );
+    journal.whole(
+        "requested_performance_sample_count_override",
+        asked.performance_sample_count_override,
+    );
+    journal.whole(
+        "requested_accuracy_sample_count_override",
+        asked.accuracy_sample_count_override,
+    );
+    journal.truth(
+        "requested_sample_concatenate_permutation",
+        asked.sample_concatenate_permutation,
+    );
+}
+
+fn requested_of_scenario(journal: &mut Journal, test: &TestLog<'_>) {
+    let asked = test.requested;
+    match test.effective.scenario {
+        Scenario::SingleStream => {
+            journal.real(
+                "requested_single_stream_expected_latency_ns",
+                asked.single_stream_expected_latency_ns,
+            );
+            journal.real(
+                "requested_single_stream_target_latency_percentile",
+                asked.single_stream_target_latency_percentile.as_share(),
+            );
+        }
+        Scenario::MultiStream => {
+            journal.real(
+                "requested_multi_stream_expected_latency_ns",
+                asked.multi_stream_expected_latency_ns,
+            );
+            journal.real(
+                "requested_multi_stream_target_latency_percentile",
+                asked.multi_stream_target_latency_percentile.as_share(),
+            );
+            journal.whole(
+                "requested_multi_stream_samples_per_query",
+                asked.multi_stream_samples_per_query,
+            );
+        }
+        Scenario::Server => requested_of_server(journal, test),
+        Scenario::Offline => journal.real(
+            "requested_offline_expected_qps",
+            asked.offline_expected_qps.as_per_second(),
+        ),
+    }
+}
+
+fn requested_of_server(journal: &mut Journal, test: &TestLog<'_>) {
+    let asked = test.requested;
+    journal.real(
+        "requested_server_target_qps",
+        asked.server_target_qps.as_per_second(),
+    );
+    journal.whole(
+        "requested_server_target_latency_ns",
+        asked.server_target_latency_ns,
+    );
+    journal.real(
+        "requested_server_target_latency_percentile",
+        asked.server_target_latency_percentile.as_share(),
+    );
+    journal.truth(
+        "requested_server_coalesce_queries",
+        asked.server_coalesce_queries,
+    );
+    journal.whole(
+        "requested_server_find_peak_qps_decimals_of_precision",
+        asked.server_find_peak_qps_decimals_of_precision,
+    );
+    journal.real(
+        "requested_server_find_peak_qps_boundary_step_size",
+        asked.server_find_peak_qps_boundary_step_size,
+    );
+    journal.whole(
+        "requested_server_max_async_queries",
+        asked.server_max_async_queries,
+    );
+    journal.whole(
+        "requested_server_num_issue_query_threads",
+        asked.server_num_issue_query_threads,
+    );
+}
+
+fn effective(journal: &mut Journal, test: &TestLog<'_>) {
+    let applied = test.effective;
+    let ms = |span: Latency| span.as_nanos() / 1_000_000;
+    journal.text("effective_scenario", applied.scenario);
+    journal.text("effective_test_mode", applied.mode);
+    journal.whole("effective_samples_per_query", applied.samples_per_query);
+    journal.real("effective_target_qps", applied.target_rate.as_per_second());
+    journal.whole(
+        "effective_target_latency_ns",
+        applied.target_latency.as_nanos(),
+    );
+    journal.real(
+        "effective_target_latency_percentile",
+        applied.target_quantile.as_share(),
+    );
+    journal.whole("effective_max_async_queries", applied.max_async_queries);
+    journal.whole("effective_target_duration_ms", ms(applied.target_duration));
+    journal.whole("effective_min_duration_ms", ms(applied.min_duration));
+    journal.whole(
+        "effective_max_duration_ms",
+        applied.max_duration.map_or(0, ms),
+    );
+    journal.whole("effective_min_query_count", applied.min_query_count);
+    journal.whole(
+        "effective_max_query_count",
+        applied.max_query_count.unwrap_or(0),
+    );
+    journal.whole("effective_min_sample_count", applied.min_sample_count);
+    journal.whole("effective_qsl_rng_seed", applied.seeds.qsl);
+    journal.whole(
+        "effective_sample_index_rng_seed",
+        applied.seeds.sample_index,
+    );
+    journal.whole("effective_schedule_rng_seed", applied.seeds.schedule);
+    journal.whole("effective_accuracy_log_rng_seed", applied.accuracy_log_seed);
+    journal.real(
+        "effective_accuracy_log_probability",
+        applied.accuracy_log_probability,
+    );
+    journal.whole(
+        "effective_accuracy_log_sampling_target",
+        applied.accuracy_log_sampling_target,
+    );
+    journal.truth("effective_print_timestamps", applied.print_timestamps);
+    journal.truth(
+        "effective_performance_issue_unique",
+        applied.performance_issue_unique,
+    );
+    journal.truth(
+        "effective_performance_issue_same",
+        applied.performance_issue_same,
+    );
+    journal.whole(
+        "effective_performance_issue_same_index",
+        applied.performance_issue_same_index,
+    );
+    journal.whole(
+        "effective_performance_sample_count",
+        applied.performance_sample_count as u64,
+    );
+    journal.whole(
+        "effective_accuracy_sample_count",
+        applied.accuracy_sample_count as u64,
+    );
+    journal.truth(
+        "effective_sample_concatenate_permutation",
+        applied.sample_concatenate_permutation,
+    );
+}
+
+fn starting(test: &TestLog<'_>, phase: Phase) -> &'static str {
+    match phase {
+        Phase::Accuracy => "Starting accuracy mode",
+        Phase::Performance if test.effective.mode == TestMode::FindPeakPerformance => {
+            "Starting FindPeakPerformance mode"
+        }
+        Phase::Performance => "Starting performance mode",
+    }
+}
+
+fn set(journal: &mut Journal, test: &TestLog<'_>, run: &SetLog<'_>) {
+    let indices = run.set.indices.iter().map(|index| index.0).collect();
+    journal.add("loaded_qsl_set", LogValue::Indices(indices), Level::Note);
+    journal.whole("generated_query_count", run.generated.query_count);
+    journal.whole(
+        "generated_samples_per_query",
+        run.generated.samples_per_query_reported,
+    );
+    journal.whole(
+        "generated_query_duration",
+        run.generated.duration.as_nanos(),
+    );
+    let summary = run.summary;
+    journal.now = run.began + summary.last_issued;
+    match texts::end_message(summary, run.set.phase == Phase::Accuracy) {
+        None => {}
+        Some(EndMessage::Note(text)) => journal.text("generic_message", text),
+        Some(EndMessage::Error(text)) => journal.error(text),
+    }
+    journal.now = run.began + summary.elapsed;
+    for error in &summary.completion_errors {
+        journal.error(error);
+    }
+    let more = summary.completion_error_count - summary.completion_errors.len() as u64;
+    if more > 0 {
+        journal.error(format!("{more} more completions did not fit"));
+    }
+    for counter in LOGGER_COUNTERS {
+        journal.whole(counter, 0);
+    }
+    let began = test.began + run.began.to_std();
+    journal.text("power_begin", power_time(began));
+    journal.text("power_end", power_time(began + summary.elapsed.to_std()));
+}
+
+fn result(journal: &mut Journal, test: &TestLog<'_>, summary: &Summary) {
+    let checks = summary.checks;
+    let server = summary.scenario == Scenario::Server;
+    let validity = if summary.is_valid_by_loadgen() {
+        "VALID"
+    } else {
+        "INVALID"
+    };
+    journal.text("result_validity", validity);
+    if server {
+        journal.truth("result_perf_constraints_met", checks.latency_bound_kept);
+    }
+    journal.truth("result_min_duration_met", checks.min_duration_met);
+    journal.truth("result_min_queries_met", checks.min_queries_met);
+    journal.truth("early_stopping_met", checks.early_stopping_met);
+    if !summary.is_valid_by_loadgen() {
+        journal.text("result_invalid_reason", invalid_reason(summary));
+    }
+    let early_stopping = texts::early_stopping(summary, test.compat);
+    journal.text("early_stopping_result", early_stopping.replace('\n', " "));
+    journal.whole("result_query_count", summary.query_count);
+    if server {
+        journal.whole(
+            "result_overlatency_query_count",
+            summary.overlatency_count.unwrap_or(0),
+        );
+    }
+    result_of_scenario(journal, summary);
+    latencies(journal, "latency_ns", summary.latency);
+    let errors = journal.error_count();
+    journal.whole("num_errors", errors);
+}
+
+fn invalid_reason(summary: &Summary) -> String {
+    let checks = summary.checks;
+    let mut text = String::new();
+    if !checks.latency_bound_kept {
+        text.push_str(texts::REDUCE_RATE);
+        text.push(' ');
+    }
+    if !checks.min_duration_met {
+        text.push_str(texts::longer_run(summary.scenario));
+        text.push(' ');
+    }
+    if !checks.min_queries_met {
+        text.push_str(texts::TOO_FEW_QUERIES);
+    }
+    text
+}
+
+fn result_of_scenario(journal: &mut Journal, summary: &Summary) {
+    let tail = |estimate: Option<Latency>| estimate.map_or(0, Latency::as_nanos);
+    match summary.scenario {
+        Scenario::SingleStream => {
+            journal.real(
+                "result_qps_with_loadgen_overhead",
+                summary.rate_with_overhead(),
+            );
+            journal.real(
+                "result_qps_without_loadgen_overhead",
+                summary.rate_without_overhead(),
+            );
+            journal.whole(
+                "early_stopping_latency_ss",
+                tail(summary.early_stopping.tail_latency()),
+            );
+            let p99 = summary.tail_p99.and_then(|tail| tail.latency());
+            journal.whole("early_stopping_latency_ms", tail(p99));
+        }
+        Scenario::MultiStream => {
+            let queries = summary.query_latency.or(summary.latency);
+            latencies_named(journal, "query_latency_ns", "per_query_latency_ns", queries);
+            journal.whole(
+                "early_stopping_latency_ms",
+                tail(summary.early_stopping.tail_latency()),
+            );
+        }
+        Scenario::Server => {
+            journal.real("result_scheduled_samples_per_sec", summary.scheduled_rate());
+            journal.real("result_completed_samples_per_sec", summary.completed_rate());
+        }
+        Scenario::Offline => {
+            journal.real("result_samples_per_second", summary.offline_rate());
+        }
+    }
+}
+
+fn latencies(journal: &mut Journal, name: &str, figures: Option<LatencySummary>) {
+    latencies_named(journal, name, name, figures);
+}
+
+fn latencies_named(
+    journal: &mut Journal,
+    name: &str,
+    percentile_name: &str,
+    figures: Option<LatencySummary>,
+) {
+    let of = |pick: fn(&LatencySummary) -> Latency| {
+        figures
+            .as_ref()
+            .map_or(0, |figures| pick(figures).as_nanos())
+    };
+    journal.whole(format!("result_min_{name}"), of(|f| f.min));
+    journal.whole(format!("result_max_{name}"), of(|f| f.max));
+    journal.whole(format!("result_mean_{name}"), of(|f| f.mean));
+    let percentiles = figures.map_or([0; 6], |figures| figures.percentiles_ns());
+    for (label, ns) in PERCENTILES.into_iter().zip(percentiles) {
+        journal.whole(format!("result_{label}_percentile_{percentile_name}"), ns);
+    }
+}
+
+/// `11-22-2026 01:02:03.004`, UTC.
+fn power_time(at: SystemTime) -> String {
+    let text = humantime::format_rfc3339_millis(at).to_string();
+    let (date, time) = text.split_once('T').expect("RFC 3339 has a T");
+    let (year, day) = date.split_once('-').expect("RFC 3339 has a year");
+    format!("{day}-{year} {}", time.trim_end_matches('Z'))
+}
+
+/// Writes the records, each a line.
+pub(super) fn write(records: &[LogRecord], process: u32, out: &mut dyn Write) -> io::Result<()> {
+    for (number, record) in records.iter().enumerate() {
+        write!(
+            out,
+            ":::MLLOG {{\"key\": {}, \"value\": ",
+            quoted(&record.key)
+        )?;
+        write_value(&record.value, out)?;
+        writeln!(
+            out,
+            ", \"time_ms\": {}.{:06}, \"namespace\": \"mlperf::logging\", \"event_type\": \
+             \"POINT_IN_TIME\", \"metadata\": {{\"is_error\": {}, \"is_warning\": {}, \"file\": \
+             \"detbench\", \"line_no\": {}, \"pid\": {process}, \"tid\": {process}}}}}",
+            record.at.as_nanos() / 1_000_000,
+            record.at.as_nanos() % 1_000_000,
+            record.level == Level::Error,
+            record.level == Level::Warning,
+            number + 1,
+        )?;
+    }
+    Ok(())
+}
+
+fn write_value(value: &LogValue, out: &mut dyn Write) -> io::Result<()> {
+    match value {
+        LogValue::Text(text) => out.write_all(quoted(text).as_bytes()),
+        LogValue::Whole(number) => write!(out, "{number}"),
+        LogValue::Real(number) if number.is_nan() => out.write_all(b"\"NaN\""),
+        LogValue::Real(number) if number.is_infinite() => {
+            let sign = if *number < 0.0 { "-" } else { "" };
+            write!(out, "\"{sign}Infinity\"")
+        }
+        LogValue::Real(number) => out.write_all(general(*number).as_bytes()),
+        LogValue::Truth(truth) => write!(out, "{truth}"),
+        LogValue::Indices(indices) => {
+            out.write_all(b"[")?;
+            for (position, index) in indices.iter().enumerate() {
+                let comma = if position == 0 { "" } else { "," };
+                write!(out, "{comma}{index}")?;
+            }
+            out.write_all(b"]")
+        }
+        LogValue::Empty => out.write_all(b"{}"),
+    }
+}
+
+/// A JSON string. LoadGen does not escape; a name with a quote would break its line, so we do.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::units::Quantile;
+
+    #[test]
+    fn power_times_are_us_dates_with_milliseconds() {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_millis(951_782_399_004);
+        assert_eq!(power_time(at), "02-28-2000 23:59:59.004");
+    }
+
+    #[test]
+    fn every_line_is_json_whatever_the_names_and_figures() {
+        let mut journal = Journal::default();
+        journal.text("sut_name", "a \"quoted\"\nname");
+        journal.real("rate", f64::INFINITY);
+        journal.now = Latency::from_nanos(1_504_689_185);
+        journal.error("no");
+        let mut out = Vec::new();
+        write(&journal.records, 7, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let records: Vec<serde_json::Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line.strip_prefix(":::MLLOG ").unwrap()).unwrap())
+            .collect();
+        assert_eq!(records[0]["value"], "a \"quoted\"\nname");
+        assert_eq!(records[1]["value"], "Infinity");
+        assert_eq!(records[2]["metadata"]["is_error"], true);
+        assert!(text.contains("\"time_ms\": 1504.689185, "));
+    }
+
+    #[test]
+    fn the_percentile_names_are_those_of_the_figures() {
+        let shares = [
+            Quantile::P50,
+            Quantile::P90,
+            Quantile::P95,
+            Quantile::P97,
+            Quantile::P99,
+            Quantile::P99_9,
+        ];
+        for (name, quantile) in PERCENTILES.into_iter().zip(shares) {
+            assert_eq!(name, format!("{:.2}", quantile.as_share() * 100.0));
+        }
+    }
+}
