@@ -231,7 +231,8 @@ fn a_sweep_has_a_setting_for_each_value() {
         .iter()
         .map(|one| &one["modes"][0]["detection_count"])
         .collect();
-    assert_eq!(counts, [12, 2, 0]);
+    // Of six pairs a picture two lie on a better one of their class.
+    assert_eq!(counts, [8, 2, 0]);
     let text = nms(&["--sweep", sweep, "--resamples", "5", "--input"])
         .arg(folder.path())
         .output()
