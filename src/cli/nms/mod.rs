@@ -23,8 +23,8 @@ const LABORATORY: &str = "The laboratory: both modes on many pictures";
 /// starts the laboratory: what each mode finds, what that is worth, and what it costs.
 #[derive(Debug, Clone, Args)]
 pub struct NmsArgs {
-    /// A .npz file with the arrays boxes [N,4] or [B,N,4], scores [N,C] or [B,N,C] (probabilities) and
-    /// anchors [N,4]; or a folder written by `run --save-raw`
+    /// A .npz file with the arrays boxes `[N,4]` or `[B,N,4]`, scores `[N,C]` or `[B,N,C]` (probabilities) and
+    /// anchors `[N,4]`; or a folder written by `run --save-raw`
     #[arg(long, value_name = "FILE.npz|DIR")]
     pub input: PathBuf,
     /// One document of JSON on stdout and nothing else; a batch gives a list of results for each picture

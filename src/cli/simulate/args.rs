@@ -104,7 +104,7 @@ impl SimulateArgs {
     /// What is simulated.
     ///
     /// # Errors
-    /// [`RecordedError`] when a file of recorded times cannot be used.
+    /// When a file of recorded times cannot be used.
     pub fn simulation(&self) -> Result<Simulation, RecordedError> {
         let stall = self.stall.map(|stall| {
             let from = Timestamp::ZERO + stall.after;
