@@ -57,8 +57,8 @@ pub struct ScenarioRun {
 /// Settings that are words: their values come from what was measured just before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Measured {
-    /// `offline_expected_qps = "measured"`: the rate that the fastest inference of the warm-up
-    /// promises, so that the one query is surely long enough.
+    /// `offline_expected_qps = "measured"`: one and a half times the rate that the fastest
+    /// inference of the warm-up promises, so that the one query is surely long enough.
     pub offline_rate: bool,
     /// `server_target_qps = "half-of-offline"`: half of the Offline rate measured before; where
     /// there was no such run, half of what the warm-up promises.
