@@ -240,9 +240,9 @@ mod tests {
         let period = Latency::from_millis(1000);
         let last = Some(Latency::from_millis(3000));
         let count = write_interval_log(&mut text, started, period, last, |intervals| {
-            samples
-                .into_iter()
-                .for_each(|sample| intervals.record(sample));
+            for sample in samples {
+                intervals.record(sample);
+            }
             intervals.close_before(Latency::from_millis(2000))
         });
         assert_eq!(count.unwrap(), 4);

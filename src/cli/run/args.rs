@@ -133,7 +133,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE", help_heading = WHERE)]
     pub ort_lib: Option<PathBuf>,
 
-    /// Also write every sample as a span for trace viewers: mlperf_log_trace.json
+    /// Also write every sample as a span for trace viewers: `mlperf_log_trace.json`
     #[arg(long, help_heading = OUT)]
     pub trace: bool,
     /// Where the run folder is made

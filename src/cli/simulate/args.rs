@@ -42,7 +42,7 @@ pub struct SimulateArgs {
     /// Seed of the service times
     #[arg(long, default_value_t = 0)]
     pub seed: u32,
-    /// Also write every sample as a span for trace viewers: mlperf_log_trace.json
+    /// Also write every sample as a span for trace viewers: `mlperf_log_trace.json`
     #[arg(long)]
     pub trace: bool,
     /// Where the run folder is made

@@ -84,8 +84,8 @@ impl Journal {
         });
     }
 
-    fn text(&mut self, key: impl Into<String>, text: impl ToString) {
-        self.add(key, LogValue::Text(text.to_string()), Level::Note);
+    fn text(&mut self, key: impl Into<String>, text: impl Into<String>) {
+        self.add(key, LogValue::Text(text.into()), Level::Note);
     }
 
     fn whole(&mut self, key: impl Into<String>, number: u64) {
@@ -100,8 +100,8 @@ impl Journal {
         self.add(key, LogValue::Truth(truth), Level::Note);
     }
 
-    fn error(&mut self, text: impl ToString) {
-        let text = LogValue::Text(text.to_string());
+    fn error(&mut self, text: impl Into<String>) {
+        let text = LogValue::Text(text.into());
         self.add("error_runtime", text, Level::Error);
     }
 
@@ -159,15 +159,15 @@ fn identity(journal: &mut Journal, test: &TestLog<'_>) {
         test.performance_count as u64,
     );
     for warning in test.warnings {
-        let text = LogValue::Text(warning.clone());
-        journal.add("warning_generic_message", text, Level::Warning);
+        let value = LogValue::Text(warning.clone());
+        journal.add("warning_generic_message", value, Level::Warning);
     }
 }
 
 fn requested(journal: &mut Journal, test: &TestLog<'_>) {
     let asked = test.requested;
-    journal.text("requested_scenario", test.effective.scenario);
-    journal.text("requested_test_mode", test.requested_mode);
+    journal.text("requested_scenario", test.effective.scenario.name());
+    journal.text("requested_test_mode", test.requested_mode.name());
     requested_of_scenario(journal, test);
     journal.whole("requested_min_duration_ms", asked.min_duration_ms);
     journal.whole("requested_max_duration_ms", asked.max_duration_ms);
@@ -292,8 +292,8 @@ fn requested_of_server(journal: &mut Journal, test: &TestLog<'_>) {
 fn effective(journal: &mut Journal, test: &TestLog<'_>) {
     let applied = test.effective;
     let ms = |span: Latency| span.as_nanos() / 1_000_000;
-    journal.text("effective_scenario", applied.scenario);
-    journal.text("effective_test_mode", applied.mode);
+    journal.text("effective_scenario", applied.scenario.name());
+    journal.text("effective_test_mode", applied.mode.name());
     journal.whole("effective_samples_per_query", applied.samples_per_query);
     journal.real("effective_target_qps", applied.target_rate.as_per_second());
     journal.whole(
@@ -385,12 +385,12 @@ fn set(journal: &mut Journal, test: &TestLog<'_>, run: &SetLog<'_>) {
     journal.now = run.began + summary.last_issued;
     match texts::end_message(summary, run.set.phase == Phase::Accuracy) {
         None => {}
-        Some(EndMessage::Note(text)) => journal.text("generic_message", text),
-        Some(EndMessage::Error(text)) => journal.error(text),
+        Some(EndMessage::Note(message)) => journal.text("generic_message", message),
+        Some(EndMessage::Error(message)) => journal.error(message),
     }
     journal.now = run.began + summary.elapsed;
     for error in &summary.completion_errors {
-        journal.error(error);
+        journal.error(error.to_string());
     }
     let more = summary.completion_error_count - summary.completion_errors.len() as u64;
     if more > 0 {

@@ -107,8 +107,8 @@ fn verdict(test: &TestLog<'_>, summary: &Summary, out: &mut dyn Write) -> io::Re
         }
     }
     if summary.scenario != Scenario::Offline {
-        let text = texts::early_stopping(summary, test.compat);
-        writeln!(out, "Early Stopping Result:\n{text}")?;
+        let block = texts::early_stopping(summary, test.compat);
+        writeln!(out, "Early Stopping Result:\n{block}")?;
     }
     Ok(())
 }
