@@ -158,7 +158,7 @@ impl Recorded {
         let rules = IssueRules::new(effective, set);
         let queries = self.plan.queries(set);
         let generated = self.plan.generated(set);
-        let mut issue = Issuer::new(queries, rules, start, first);
+        let mut issuing = Issuer::new(queries, rules, start, first);
         let keep = Keep {
             schedule: !matches!(self.scenario(), Scenario::Server | Scenario::Offline),
             issue_delay: true,
@@ -173,15 +173,15 @@ impl Recorded {
         let end = loop {
             let row = rows.get(issued).or(rows.last()).unwrap();
             let now = Timestamp::from_nanos(row.issued());
-            match issue.step(now, outstanding(&rows[..issued], row.issued())) {
+            match issuing.step(now, outstanding(&rows[..issued], row.issued())) {
                 Step::Finished(end) => break end,
                 Step::Issue => {
-                    for sample in issue.samples() {
+                    for sample in issuing.samples() {
                         let planned = rows.get(issued).map(|row| row.index);
                         assert_eq!(planned, Some(sample.index.0), "sample {issued}");
                         issued += 1;
                     }
-                    record.issued(issue.queries(), issue.samples(), now);
+                    record.issued(issuing.queries(), issuing.samples(), now);
                 }
                 step @ (Step::WaitUntil(_) | Step::WaitForCompletion) => {
                     panic!("{step:?} at sample {issued}, which LoadGen issued at {now:?}")

@@ -224,7 +224,8 @@ mod tests {
         // The built-in table of retinanet stands behind the user's file.
         assert_eq!(test.settings.performance_sample_count_override, 64);
         assert_eq!(test.settings.server_target_latency_ns, 100_000_000);
-        assert_eq!(Some(test.settings.server_target_qps), Rate::per_second(7.0));
+        let rate = test.settings.server_target_qps;
+        assert_eq!(Some(rate), crate::units::Rate::per_second(7.0));
         let settings = &test.settings;
         assert_eq!((settings.min_duration_ms, settings.min_query_count), (5, 9));
         assert_eq!(settings.qsl_rng_seed, 3);

@@ -229,12 +229,15 @@ fn query_latencies(record: &Record) -> Option<Vec<u64>> {
     let mut queries = Vec::with_capacity(record.query_count() as usize);
     let mut latencies = record.latencies();
     while latencies.len() > 0 {
-        let mut longest = Some(Latency::ZERO);
+        let (mut longest, mut is_whole) = (0, true);
         // Every answer is taken, also behind a missing one: the next query begins after them.
         for latency in latencies.by_ref().take(size) {
-            longest = longest.zip(latency).map(|(a, b)| a.max(b));
+            is_whole &= latency.is_some();
+            longest = longest.max(latency.map_or(0, Latency::as_nanos));
         }
-        queries.extend(longest.map(Latency::as_nanos));
+        if is_whole {
+            queries.push(longest);
+        }
     }
     queries.sort_unstable();
     Some(queries)

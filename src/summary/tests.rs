@@ -213,3 +213,21 @@ fn a_query_that_lost_an_answer_has_no_latency_and_leaves_the_others_theirs() {
     assert_eq!(summary.query_latency.unwrap().count, 1);
     assert_eq!(summary.query_latency.unwrap().max, ms(10));
 }
+
+#[test]
+fn the_completed_rate_ends_with_the_query_issued_last_and_not_with_the_last_answer() {
+    let settings = [
+        ("server_target_qps", "100"),
+        ("min_duration_ms", "0"),
+        ("min_query_count", "2"),
+    ];
+    let mut uneven = servers(2, 1);
+    uneven.service = ServiceTime::Recorded(vec![ms(100), ms(1)]);
+    let summary = run(Scenario::Server, &settings, uneven);
+    // The first gap of seed 0 at 100 queries a second, by the specification.
+    let second = Latency::from_nanos(8_985_603);
+    assert_eq!(summary.elapsed, ms(100));
+    assert_eq!(summary.last_answered, Some(second + ms(1)));
+    assert!((summary.completed_rate() - 1e9 / 9_985_603.0).abs() < 1e-6);
+    assert!((summary.scheduled_rate() - 1e9 / 8_985_603.0).abs() < 1e-6);
+}

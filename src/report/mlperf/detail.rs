@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::numbers::general;
 use super::texts::{self, EndMessage};
-use super::{SetLog, TestLog};
+use super::{settings, SetLog, TestLog};
 use crate::metrics::percentile::LatencySummary;
 use crate::plan::Phase;
 use crate::report::folder::utc_iso;
@@ -69,7 +69,7 @@ const LOGGER_COUNTERS: [&str; 6] = [
 
 /// Collects records, each at the present moment.
 #[derive(Default)]
-struct Journal {
+pub(super) struct Journal {
     records: Vec<LogRecord>,
     now: Latency,
 }
@@ -84,32 +84,24 @@ impl Journal {
         });
     }
 
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "callers give words, names and numbers alike"
-    )]
-    fn text(&mut self, key: impl Into<String>, text: impl ToString) {
-        self.add(key, LogValue::Text(text.to_string()), Level::Note);
+    pub(super) fn text(&mut self, key: impl Into<String>, text: impl Into<String>) {
+        self.add(key, LogValue::Text(text.into()), Level::Note);
     }
 
-    fn whole(&mut self, key: impl Into<String>, number: u64) {
+    pub(super) fn whole(&mut self, key: impl Into<String>, number: u64) {
         self.add(key, LogValue::Whole(number), Level::Note);
     }
 
-    fn real(&mut self, key: impl Into<String>, number: f64) {
+    pub(super) fn real(&mut self, key: impl Into<String>, number: f64) {
         self.add(key, LogValue::Real(number), Level::Note);
     }
 
-    fn truth(&mut self, key: impl Into<String>, truth: bool) {
+    pub(super) fn truth(&mut self, key: impl Into<String>, truth: bool) {
         self.add(key, LogValue::Truth(truth), Level::Note);
     }
 
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "callers give words and errors alike"
-    )]
-    fn error(&mut self, text: impl ToString) {
-        let text = LogValue::Text(text.to_string());
+    fn error(&mut self, text: impl Into<String>) {
+        let text = LogValue::Text(text.into());
         self.add("error_runtime", text, Level::Error);
     }
 
@@ -123,8 +115,8 @@ impl Journal {
 pub(super) fn records(test: &TestLog<'_>) -> Vec<LogRecord> {
     let mut journal = Journal::default();
     identity(&mut journal, test);
-    requested(&mut journal, test);
-    effective(&mut journal, test);
+    settings::requested(&mut journal, test);
+    settings::effective(&mut journal, test);
     let mut phase = None;
     for run in test.sets {
         journal.now = run.began;
@@ -167,204 +159,9 @@ fn identity(journal: &mut Journal, test: &TestLog<'_>) {
         test.performance_count as u64,
     );
     for warning in test.warnings {
-        let message = LogValue::Text(warning.clone());
-        journal.add("warning_generic_message", message, Level::Warning);
+        let value = LogValue::Text(warning.clone());
+        journal.add("warning_generic_message", value, Level::Warning);
     }
-}
-
-fn requested(journal: &mut Journal, test: &TestLog<'_>) {
-    let asked = test.requested;
-    journal.text("requested_scenario", test.effective.scenario);
-    journal.text("requested_test_mode", test.requested_mode);
-    requested_of_scenario(journal, test);
-    journal.whole("requested_min_duration_ms", asked.min_duration_ms);
-    journal.whole("requested_max_duration_ms", asked.max_duration_ms);
-    journal.whole("requested_min_query_count", asked.min_query_count);
-    journal.whole("requested_max_query_count", asked.max_query_count);
-    journal.whole("requested_qsl_rng_seed", asked.qsl_rng_seed);
-    journal.whole(
-        "requested_sample_index_rng_seed",
-        asked.sample_index_rng_seed,
-    );
-    journal.whole("requested_schedule_rng_seed", asked.schedule_rng_seed);
-    journal.whole(
-        "requested_accuracy_log_rng_seed",
-        asked.accuracy_log_rng_seed,
-    );
-    journal.real(
-        "requested_accuracy_log_probability",
-        asked.accuracy_log_probability,
-    );
-    journal.whole(
-        "requested_accuracy_log_sampling_target",
-        asked.accuracy_log_sampling_target,
-    );
-    journal.truth("requested_print_timestamps", asked.print_timestamps);
-    journal.truth(
-        "requested_performance_issue_unique",
-        asked.performance_issue_unique,
-    );
-    journal.truth(
-        "requested_performance_issue_same",
-        asked.performance_issue_same,
-    );
-    journal.whole(
-        "requested_performance_issue_same_index",
-        asked.performance_issue_same_index,
-    );
-    journal.whole(
-        "requested_performance_sample_count_override",
-        asked.performance_sample_count_override,
-    );
-    journal.whole(
-        "requested_accuracy_sample_count_override",
-        asked.accuracy_sample_count_override,
-    );
-    journal.truth(
-        "requested_sample_concatenate_permutation",
-        asked.sample_concatenate_permutation,
-    );
-}
-
-fn requested_of_scenario(journal: &mut Journal, test: &TestLog<'_>) {
-    let asked = test.requested;
-    match test.effective.scenario {
-        Scenario::SingleStream => {
-            journal.real(
-                "requested_single_stream_expected_latency_ns",
-                asked.single_stream_expected_latency_ns,
-            );
-            journal.real(
-                "requested_single_stream_target_latency_percentile",
-                asked.single_stream_target_latency_percentile.as_share(),
-            );
-        }
-        Scenario::MultiStream => {
-            journal.real(
-                "requested_multi_stream_expected_latency_ns",
-                asked.multi_stream_expected_latency_ns,
-            );
-            journal.real(
-                "requested_multi_stream_target_latency_percentile",
-                asked.multi_stream_target_latency_percentile.as_share(),
-            );
-            journal.whole(
-                "requested_multi_stream_samples_per_query",
-                asked.multi_stream_samples_per_query,
-            );
-        }
-        Scenario::Server => requested_of_server(journal, test),
-        Scenario::Offline => journal.real(
-            "requested_offline_expected_qps",
-            asked.offline_expected_qps.as_per_second(),
-        ),
-    }
-}
-
-fn requested_of_server(journal: &mut Journal, test: &TestLog<'_>) {
-    let asked = test.requested;
-    journal.real(
-        "requested_server_target_qps",
-        asked.server_target_qps.as_per_second(),
-    );
-    journal.whole(
-        "requested_server_target_latency_ns",
-        asked.server_target_latency_ns,
-    );
-    journal.real(
-        "requested_server_target_latency_percentile",
-        asked.server_target_latency_percentile.as_share(),
-    );
-    journal.truth(
-        "requested_server_coalesce_queries",
-        asked.server_coalesce_queries,
-    );
-    journal.whole(
-        "requested_server_find_peak_qps_decimals_of_precision",
-        asked.server_find_peak_qps_decimals_of_precision,
-    );
-    journal.real(
-        "requested_server_find_peak_qps_boundary_step_size",
-        asked.server_find_peak_qps_boundary_step_size,
-    );
-    journal.whole(
-        "requested_server_max_async_queries",
-        asked.server_max_async_queries,
-    );
-    journal.whole(
-        "requested_server_num_issue_query_threads",
-        asked.server_num_issue_query_threads,
-    );
-}
-
-fn effective(journal: &mut Journal, test: &TestLog<'_>) {
-    let applied = test.effective;
-    let ms = |span: Latency| span.as_nanos() / 1_000_000;
-    journal.text("effective_scenario", applied.scenario);
-    journal.text("effective_test_mode", applied.mode);
-    journal.whole("effective_samples_per_query", applied.samples_per_query);
-    journal.real("effective_target_qps", applied.target_rate.as_per_second());
-    journal.whole(
-        "effective_target_latency_ns",
-        applied.target_latency.as_nanos(),
-    );
-    journal.real(
-        "effective_target_latency_percentile",
-        applied.target_quantile.as_share(),
-    );
-    journal.whole("effective_max_async_queries", applied.max_async_queries);
-    journal.whole("effective_target_duration_ms", ms(applied.target_duration));
-    journal.whole("effective_min_duration_ms", ms(applied.min_duration));
-    journal.whole(
-        "effective_max_duration_ms",
-        applied.max_duration.map_or(0, ms),
-    );
-    journal.whole("effective_min_query_count", applied.min_query_count);
-    journal.whole(
-        "effective_max_query_count",
-        applied.max_query_count.unwrap_or(0),
-    );
-    journal.whole("effective_min_sample_count", applied.min_sample_count);
-    journal.whole("effective_qsl_rng_seed", applied.seeds.qsl);
-    journal.whole(
-        "effective_sample_index_rng_seed",
-        applied.seeds.sample_index,
-    );
-    journal.whole("effective_schedule_rng_seed", applied.seeds.schedule);
-    journal.whole("effective_accuracy_log_rng_seed", applied.accuracy_log_seed);
-    journal.real(
-        "effective_accuracy_log_probability",
-        applied.accuracy_log_probability,
-    );
-    journal.whole(
-        "effective_accuracy_log_sampling_target",
-        applied.accuracy_log_sampling_target,
-    );
-    journal.truth("effective_print_timestamps", applied.print_timestamps);
-    journal.truth(
-        "effective_performance_issue_unique",
-        applied.performance_issue_unique,
-    );
-    journal.truth(
-        "effective_performance_issue_same",
-        applied.performance_issue_same,
-    );
-    journal.whole(
-        "effective_performance_issue_same_index",
-        applied.performance_issue_same_index,
-    );
-    journal.whole(
-        "effective_performance_sample_count",
-        applied.performance_sample_count as u64,
-    );
-    journal.whole(
-        "effective_accuracy_sample_count",
-        applied.accuracy_sample_count as u64,
-    );
-    journal.truth(
-        "effective_sample_concatenate_permutation",
-        applied.sample_concatenate_permutation,
-    );
 }
 
 fn starting(test: &TestLog<'_>, phase: Phase) -> &'static str {
@@ -398,7 +195,7 @@ fn set(journal: &mut Journal, test: &TestLog<'_>, run: &SetLog<'_>) {
     }
     journal.now = run.began + summary.elapsed;
     for error in &summary.completion_errors {
-        journal.error(error);
+        journal.error(error.to_string());
     }
     let more = summary.completion_error_count - summary.completion_errors.len() as u64;
     if more > 0 {

@@ -9,6 +9,7 @@
 pub mod accuracy;
 mod detail;
 mod numbers;
+mod settings;
 mod summary;
 mod texts;
 pub mod trace;
