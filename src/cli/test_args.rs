@@ -190,7 +190,6 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::units::Rate;
 
     #[derive(Debug, Parser)]
     struct Cli {
