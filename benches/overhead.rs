@@ -18,6 +18,7 @@ use detbench::fetch::{default_pictures, Cache, Silent};
 use detbench::library::photos::open_photos;
 use detbench::library::{LibraryOptions, LoadedSamples, SampleLibrary};
 use detbench::metrics::LatencySummary;
+use detbench::model::onnx::FourColumns;
 use detbench::model::ModelDescription;
 use detbench::placement::pin_current_thread;
 use detbench::plan::Plan;
@@ -72,23 +73,23 @@ impl Subject {
     }
 
     fn open(&self, cpus: &[usize]) -> OnnxModel {
-        let heads = &self.description.heads;
         let options = SessionOptions {
             intra_threads: cpus.len(),
             intra_affinity: (cpus.len() > 1).then(|| cpus.to_vec()),
-            outputs: vec![heads.boxes.clone(), heads.scores.clone()],
+            outputs: self.description.outputs.tensor_names(),
             ..SessionOptions::default()
         };
         OnnxModel::open(&self.runtime, &self.onnx, &options).expect("a session")
     }
 
     fn detector(&self) -> SsdDetector {
-        let heads = &self.description.heads;
+        let raw = self.description.outputs.raw_heads().expect("an SSD");
+        let heads = &raw.heads;
         SsdDetector::new(
             NmsMode::Regular,
-            self.description.anchors.load().expect("anchors"),
-            self.description.box_scales,
-            self.description.nms,
+            raw.anchors.load(&FourColumns::new()).expect("anchors"),
+            raw.box_scales,
+            raw.nms,
             heads.activation,
             heads.classes as usize,
             heads.background,

@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::description::{did_you_mean, nearest, DescriptionError, ModelDescription};
+use super::description::{DescriptionError, ModelDescription, ANCHOR_TENSOR};
 use super::known;
 use super::onnx::signature::{decode, facts};
-use super::onnx::{GraphFacts, ReadError};
+use super::onnx::{four_columns, FourColumns, GraphFacts, ReadError};
 use super::signature::{check_signature, precision_of, SignatureError};
+use crate::strict_toml::{did_you_mean, nearest};
 
 /// What the user said.
 #[derive(Debug, Clone, Copy, Default)]
@@ -52,12 +53,15 @@ pub enum OnnxSource {
 }
 
 /// A graph that was read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GraphOnDisk {
     /// sha256 of the file, in lower-case hexadecimal.
     pub sha256: String,
     /// What is known of it.
     pub facts: GraphFacts,
+    /// Its constants of four columns, among which may be its anchors.
+    #[serde(skip)]
+    pub constants: FourColumns,
 }
 
 /// How a description was found.
@@ -275,6 +279,7 @@ fn read_graph(path: &Path) -> Result<GraphOnDisk, ReadError> {
     Ok(GraphOnDisk {
         sha256: format!("{:x}", Sha256::digest(&bytes)),
         facts: facts(&model),
+        constants: four_columns(&model),
     })
 }
 
@@ -306,7 +311,7 @@ fn describe(
         files.any(|file| file.name == file_name)
     };
     let has_tensors = |description: &&ModelDescription| {
-        check_signature(description, &graph.facts.signature).is_ok()
+        check_signature(description, &graph.facts.signature, &graph.constants).is_ok()
     };
     let by_hash: Vec<_> = known.iter().filter(has_hash).collect();
     let by_name: Vec<_> = known.iter().filter(has_name).collect();
@@ -390,12 +395,17 @@ fn finish(
     graph: GraphOnDisk,
     mut notes: Vec<String>,
 ) -> Result<Resolved, ResolveError> {
-    check_signature(&description, &graph.facts.signature).map_err(|source| {
+    check_signature(&description, &graph.facts.signature, &graph.constants).map_err(|source| {
         ResolveError::Signature {
             path: path.to_owned(),
             source: Box::new(source),
         }
     })?;
+    if description.outputs.raw_heads().is_some() && graph.constants.contains_key(ANCHOR_TENSOR) {
+        notes.push(format!(
+            "the anchors are the graph's own constant `{ANCHOR_TENSOR}`"
+        ));
+    }
     let layers = &graph.facts.integer_layers;
     let precision = precision_of(layers);
     if precision != description.precision {
@@ -422,7 +432,7 @@ mod tests {
     use prost::Message;
 
     use super::*;
-    use crate::model::description::Precision;
+    use crate::model::description::{Outputs, Precision};
     use crate::model::onnx::builder::{Axis, GraphBuilder};
     use crate::model::onnx::proto::{element_type, ModelProto, NodeProto};
 
@@ -589,11 +599,15 @@ mod tests {
         let first = known::find("ssd-mobilenet-v1").unwrap();
         let mut other = first.clone();
         "other".clone_into(&mut other.name);
-        other.nms.iou_threshold = 0.5;
+        let Outputs::RawHeads(raw) = &mut other.outputs else {
+            panic!("an SSD has raw heads");
+        };
+        raw.nms.iou_threshold = 0.5;
         let model = family_member(1917, element_type::UINT8, false);
         let graph = GraphOnDisk {
             sha256: String::new(),
             facts: facts(&model),
+            constants: FourColumns::new(),
         };
         let mut notes = Vec::new();
         let known = [first, other];

@@ -38,6 +38,8 @@ pub enum BoxOrder {
     Yxhw,
     /// tx, ty, tw, th.
     Xywh,
+    /// No encodings but the corners themselves: `x_min`, `y_min`, `x_max`, `y_max`.
+    Xyxy,
 }
 
 /// Whether boxes are cut to the picture, and when.
@@ -524,6 +526,14 @@ fn decode(
     let [dy, dx, log_height, log_width] = match order {
         BoxOrder::Yxhw => [row[0], row[1], row[2], row[3]],
         BoxOrder::Xywh => [row[1], row[0], row[3], row[2]],
+        BoxOrder::Xyxy => {
+            return Corners {
+                y_min: row[1],
+                x_min: row[0],
+                y_max: row[3],
+                x_max: row[2],
+            }
+        }
     };
     let [anchor_y, anchor_x, anchor_height, anchor_width] = *anchor;
     let unscale = |encoding: f32, scale: f32| {

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use comfy_table::{presets, CellAlignment, Table};
 use serde::Serialize;
 
-use super::laboratory::{ModeResult, Setting, Specimen};
+use super::laboratory::{ModeResult, Setting};
+use super::source::Specimen;
 use crate::accuracy::matching::Object;
 use crate::accuracy::GroundTruth;
 use crate::laboratory::bootstrap::Difference;

@@ -104,10 +104,8 @@ pub fn answers_of(
     for (id, index) in order.enumerate() {
         id_of[index.as_usize()] = SampleId(id as u32);
     }
-    let class = |class: u32| match labels {
-        Labels::Coco91 => Labels::category_id(class),
-        Labels::Names(_) => class,
-    };
+    // COCO's models answer with category ids, others with the numbers of their classes.
+    let class = |class: u32| labels.category_id(class).unwrap_or(class);
     answers
         .iter()
         .filter(|answer| answer.detector == detector)

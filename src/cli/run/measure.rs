@@ -178,7 +178,7 @@ impl<'a> Bench<'a> {
     pub fn measure(
         &mut self,
         ask: &Ask,
-        mode: NmsMode,
+        mode: Option<NmsMode>,
         offline_rate: Option<f64>,
         title: &str,
         folder: &RunFolder,
@@ -257,7 +257,7 @@ impl<'a> Bench<'a> {
         let mut entry = RunEntry::new(
             &self.subject.description.name,
             self.subject.precision(),
-            Some(mode),
+            mode,
         )
         .with_summary(&summary, plan.effective(), ask.rules);
         entry.layout = Some(layout(&placement, ask));

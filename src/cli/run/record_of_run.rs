@@ -10,7 +10,7 @@ use super::asks::Asked;
 use super::measure::{Conditions, Measured};
 use super::pictures::Pictures;
 use super::seating::Seating;
-use super::subject::Subject;
+use super::subject::{Reading, Subject};
 use crate::accuracy::{twelve_lines, CocoScores};
 use crate::cli::failure::{Blame, Failure};
 use crate::library::SampleLibrary;
@@ -32,7 +32,7 @@ pub struct RunRecord {
     few_pictures: bool,
     entries: Vec<RunEntry>,
     runs: Vec<Conditions>,
-    scores: Vec<(NmsMode, CocoScores)>,
+    scores: Vec<(Option<NmsMode>, CocoScores)>,
     complete: bool,
     failure: Option<String>,
 }
@@ -48,8 +48,9 @@ impl RunRecord {
         pictures: &Pictures,
     ) -> Self {
         let host = Host::of_this_machine(&seating.topology, &seating.allowance);
+        let modes = subject.modes(args.nms());
         let expectation = (!args.accuracy_only).then(|| {
-            let text = asked.expectation(args.nms.modes().len());
+            let text = asked.expectation(modes.len());
             format!("expect    {text}\n")
         });
         let mut notes = if args.accuracy_only {
@@ -82,7 +83,7 @@ impl RunRecord {
                 "described_by": subject.source,
                 "integer_layers": subject.facts.integer_layers,
                 "preprocessing": preprocessing,
-                "nms": subject.nms,
+                "nms": subject.reading.raw_heads().map(|(raw, _)| raw.nms),
             },
             "pictures": {
                 "name": pictures.library.name(),
@@ -90,7 +91,7 @@ impl RunRecord {
                 "annotations": pictures.library.annotations().map(ToString::to_string),
             },
             "timed_region": args.timed_region.describe(),
-            "nms_order": args.nms.modes(),
+            "nms_order": modes,
             "command_line": std::env::args().collect::<Vec<_>>(),
         });
         let expectation = expectation.unwrap_or_default();
@@ -129,18 +130,14 @@ impl RunRecord {
     }
 
     /// Adds an entry without performance.
-    pub fn add_accuracy_only(&mut self, mode: NmsMode) {
-        let entry = RunEntry::new(&self.model, &self.precision, Some(mode));
+    pub fn add_accuracy_only(&mut self, mode: Option<NmsMode>) {
+        let entry = RunEntry::new(&self.model, &self.precision, mode);
         self.entries.push(entry);
     }
 
     /// Gives all entries of a mode their accuracy.
-    pub fn score(&mut self, mode: NmsMode, accuracy: &AccuracyEntry, scores: &CocoScores) {
-        for entry in self
-            .entries
-            .iter_mut()
-            .filter(|entry| entry.nms == Some(mode))
-        {
+    pub fn score(&mut self, mode: Option<NmsMode>, accuracy: &AccuracyEntry, scores: &CocoScores) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.nms == mode) {
             entry.accuracy = Some(accuracy.clone());
         }
         self.scores.push((mode, scores.clone()));
@@ -176,7 +173,7 @@ impl RunRecord {
         let per_category: serde_json::Map<String, Value> = self
             .scores
             .iter()
-            .map(|(mode, scores)| (mode.name().to_owned(), Value::from(category(scores))))
+            .map(|(mode, scores)| (mode_word(*mode).to_owned(), Value::from(category(scores))))
             .collect();
         let document = json!({
             "schema_version": SCHEMA_VERSION,
@@ -244,7 +241,7 @@ impl RunRecord {
                 let _ = writeln!(
                     text,
                     "{} NMS:\n{}",
-                    mode.name(),
+                    mode_word(*mode),
                     twelve_lines(&scores.stats)
                 );
             }
@@ -261,6 +258,11 @@ impl RunRecord {
         let _ = writeln!(text, "results in {}", folder.path().display());
         text
     }
+}
+
+/// The word for a mode; `graph` where NMS is the graph's own.
+fn mode_word(mode: Option<NmsMode>) -> &'static str {
+    mode.map_or("graph", NmsMode::name)
 }
 
 /// How many instances, on which CPUs, and where their threads were seen after warm-up.
@@ -323,7 +325,6 @@ fn heading(
 ) -> String {
     let mut text = String::new();
     let description = &subject.description;
-    let nms = &subject.nms;
     let _ = writeln!(
         text,
         "model     {} ({}), {}",
@@ -337,11 +338,18 @@ fn heading(
         pictures.library.total_count(),
         pictures.library.name()
     );
-    let _ = writeln!(
-        text,
-        "detect    score threshold {}, IoU threshold {}, at most {} detections a picture",
-        nms.score_threshold, nms.iou_threshold, nms.max_detections
-    );
+    let _ = match &subject.reading {
+        Reading::RawHeads { raw, .. } => writeln!(
+            text,
+            "detect    score threshold {}, IoU threshold {}, at most {} detections a picture",
+            raw.nms.score_threshold, raw.nms.iou_threshold, raw.nms.max_detections
+        ),
+        Reading::Detections(rules) => writeln!(
+            text,
+            "detect    NMS inside the graph; score threshold {}",
+            rules.score_threshold
+        ),
+    };
     let _ = writeln!(
         text,
         "machine   {}, {} of {} CPUs, VNNI {}; ONNX Runtime {}",
