@@ -19,10 +19,10 @@ use detbench::library::photos::open_photos;
 use detbench::library::{LibraryOptions, LoadedSamples, SampleLibrary};
 use detbench::metrics::LatencySummary;
 use detbench::model::onnx::FourColumns;
-use detbench::model::ModelDescription;
+use detbench::model::{ModelDescription, Reading};
 use detbench::placement::pin_current_thread;
 use detbench::plan::Plan;
-use detbench::postprocess::{Detector, NmsMode, SsdDetector};
+use detbench::postprocess::{Detector, NmsMode};
 use detbench::runtime::{disable_telemetry, locate, Model, OnnxModel, Runtime, SessionOptions};
 use detbench::scenario::{Scenario, TestMode};
 use detbench::settings::compat::CompatProfile;
@@ -82,19 +82,11 @@ impl Subject {
         OnnxModel::open(&self.runtime, &self.onnx, &options).expect("a session")
     }
 
-    fn detector(&self) -> SsdDetector {
-        let raw = self.description.outputs.raw_heads().expect("an SSD");
-        let heads = &raw.heads;
-        SsdDetector::new(
-            NmsMode::Regular,
-            raw.anchors.load(&FourColumns::new()).expect("anchors"),
-            raw.box_scales,
-            raw.nms,
-            heads.activation,
-            heads.classes as usize,
-            heads.background,
-        )
-        .expect("the model file's own settings")
+    fn detector(&self) -> Box<dyn Detector> {
+        let reading = Reading::new(&self.description, &FourColumns::new()).expect("anchors");
+        reading
+            .detector(Some(NmsMode::Regular))
+            .expect("the model file's own settings")
     }
 
     /// A pool with an instance on each of `seats`.
@@ -142,10 +134,10 @@ fn through(
     let mode = TestMode::PerformanceOnly;
     let plan =
         Plan::new(&test, scenario, mode, pictures, pictures, CompatProfile::V6).expect("a plan");
-    let detector = subject.detector();
+    let for_workers = Arc::clone(subject);
     let assignment = Assignment {
         inputs: Inputs::Prepared(Arc::clone(&subject.samples)),
-        detectors: Arc::new(move || vec![Box::new(detector.clone()) as Box<dyn Detector>]),
+        detectors: Arc::new(move || vec![for_workers.detector()]),
         batch_size: 1,
         batch_timeout: Latency::ZERO,
         warm_up: WarmUp {

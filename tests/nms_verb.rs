@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 use detbench::laboratory::folder::{RawFolder, RawPicture};
+use detbench::model::description::{Anchors, Family, Heads, RawHeads};
 use detbench::model::Labels;
 use detbench::npz::write_npz;
-use detbench::postprocess::{BoxScales, NmsSettings};
+use detbench::postprocess::families::RuleOverrides;
+use detbench::postprocess::{Activation, BoxScales, NmsSettings};
 use detbench::tensor::{TensorData, TensorView};
 use serde_json::Value;
 
@@ -136,7 +138,21 @@ fn laboratory(folder: &Path) -> PathBuf {
         w: 5.0,
     };
     let labels = Labels::Names(vec!["dog".to_owned(), "cat".to_owned()]);
-    let mut described = RawFolder::new("made-up".to_owned(), labels, 2, nms, scales);
+    let raw = RawHeads {
+        family: Family::TfliteSsd,
+        heads: Heads {
+            boxes: "boxes".to_owned(),
+            scores: "scores".to_owned(),
+            activation: Activation::Sigmoid,
+            classes: 2,
+            background: true,
+        },
+        anchors: Anchors::Tensor("anchors".to_owned()),
+        box_scales: scales,
+        nms,
+        procedure: RuleOverrides::default(),
+    };
+    let mut described = RawFolder::new("made-up", &labels, &raw);
     // Descending ids: the laboratory must not mix pictures up.
     for image_id in [9, 5] {
         let name = format!("{image_id}.npz");

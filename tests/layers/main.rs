@@ -40,6 +40,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "runtime",
             "scenario",
             "settings",
+            "strict_toml",
             "summary",
             "sut",
             "tensor",
@@ -64,7 +65,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "npz",
             "postprocess",
             "schedule",
-            "settings",
+            "strict_toml",
             "tensor",
         ],
     ),
@@ -72,9 +73,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("library", &["tensor", "units"]),
     ("main", &["cli", "runtime"]),
     ("metrics", &["units"]),
-    ("model", &["library", "postprocess"]),
+    ("model", &["library", "postprocess", "strict_toml"]),
     ("npz", &["tensor"]),
-    ("placement", &["scenario"]),
+    ("placement", &["scenario", "strict_toml"]),
     ("plan", &["scenario", "schedule", "settings", "units"]),
     ("postprocess", &["tensor"]),
     ("record", &["issue", "units"]),
@@ -96,7 +97,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("runtime", &["fetch", "tensor"]),
     ("scenario", &[]),
     ("schedule", &["units"]),
-    ("settings", &["scenario", "schedule", "units"]),
+    (
+        "settings",
+        &["scenario", "schedule", "strict_toml", "units"],
+    ),
+    ("strict_toml", &[]),
     (
         "summary",
         &[
@@ -228,7 +233,6 @@ const LINES_MAX: usize = 700;
 
 /// Files that are longer today. They may shrink, and then their entry goes; they may not grow.
 const LONG_FILES: &[(&str, usize)] = &[
-    ("src/model/resolve.rs", 740),
     ("src/model/tfjs/tests.rs", 750),
 ];
 

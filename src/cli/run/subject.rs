@@ -10,15 +10,11 @@ use crate::cli::detector_args::{ModelArgs, ThresholdArgs};
 use crate::cli::failure::{Blame, Failure};
 use crate::fetch::cache::sha256_of_file;
 use crate::fetch::{default_model_files, Cache, Progress};
-use crate::model::description::{ModelDescription, Outputs, RawHeads};
-use crate::model::onnx::{FourColumns, GraphFacts};
+use crate::model::description::ModelDescription;
+use crate::model::onnx::GraphFacts;
 use crate::model::resolve::{resolve, How, ModelRequest, OnnxSource, Resolved};
-use crate::model::tfjs;
-use crate::postprocess::families::{FamilyDetector, FamilyHeads};
-use crate::postprocess::{
-    Detector, NmsMode, NmsSettings, PassThroughDetector, PassThroughRules, PostprocessError,
-    SsdDetector,
-};
+use crate::model::{tfjs, Reading};
+use crate::postprocess::{NmsMode, NmsSettings};
 use crate::runtime::{locate, LocateError, Runtime, Source};
 use crate::sut::pool::DetectorFactory;
 
@@ -38,37 +34,6 @@ pub struct Subject {
     pub notes: Vec<String>,
     /// How its outputs become detections, after the flags.
     pub reading: Reading,
-}
-
-/// How a model's outputs become detections.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Reading {
-    /// Ours to decode and to suppress.
-    RawHeads {
-        /// The heads, with the thresholds and limits that the flags ask for.
-        raw: RawHeads,
-        /// The boxes that the box head is relative to.
-        anchors: Vec<[f32; 4]>,
-    },
-    /// Detections that the graph made.
-    Detections(PassThroughRules),
-}
-
-/// A detector that workers copy.
-enum ReadyDetector {
-    Op(SsdDetector),
-    Family(FamilyDetector),
-    PassThrough(PassThroughDetector),
-}
-
-impl ReadyDetector {
-    fn to_boxed(&self) -> Box<dyn Detector> {
-        match self {
-            Self::Op(detector) => Box::new(detector.clone()),
-            Self::Family(detector) => Box::new(detector.clone()),
-            Self::PassThrough(detector) => Box::new(detector.clone()),
-        }
-    }
 }
 
 /// Which model, what differs from its model file, and which NMS modes.
@@ -137,7 +102,8 @@ impl Subject {
             }
         };
         let graph = resolved.graph.expect("a file on disk was read");
-        let reading = Reading::new(&resolved.description, &graph.constants, asked)?;
+        let mut reading = Reading::new(&resolved.description, &graph.constants).or_usage()?;
+        asked.overlay(&resolved.description.name, &mut reading)?;
         let subject = Self {
             reading,
             description: resolved.description,
@@ -148,7 +114,7 @@ impl Subject {
             notes: resolved.notes,
         };
         for mode in subject.modes(asked.nms) {
-            subject.detector(mode).or_usage()?;
+            subject.reading.detector(mode).or_usage()?;
         }
         Ok(subject)
     }
@@ -166,51 +132,14 @@ impl Subject {
         self.description.precision.name()
     }
 
-    /// # Panics
-    /// When a mode is given and the graph makes the detections, or none is given and it does not: see [`Self::modes`].
-    fn detector(&self, mode: Option<NmsMode>) -> Result<ReadyDetector, PostprocessError> {
-        let (raw, anchors) = match (&self.reading, mode) {
-            (Reading::Detections(rules), None) => {
-                return PassThroughDetector::new(*rules).map(ReadyDetector::PassThrough)
-            }
-            (Reading::RawHeads { raw, anchors }, Some(_)) => (raw, anchors.clone()),
-            _ => panic!("{mode:?} is no mode of {}", self.description.name),
-        };
-        let mode = mode.expect("matched above");
-        let heads = &raw.heads;
-        let Some(procedure) = raw.family.procedure() else {
-            let detector = SsdDetector::new(
-                mode,
-                anchors,
-                raw.box_scales,
-                raw.nms,
-                heads.activation,
-                heads.classes as usize,
-                heads.background,
-            );
-            return detector.map(ReadyDetector::Op);
-        };
-        let rules = raw.procedure.apply(procedure.rules());
-        let heads = FamilyHeads {
-            anchors,
-            scales: raw.box_scales,
-            activation: heads.activation,
-            classes: heads.classes as usize,
-            background: heads.background,
-        };
-        FamilyDetector::new(mode, procedure, rules, heads, raw.nms).map(ReadyDetector::Family)
-    }
-
     /// Makes each worker's detectors, one for each mode of [`Self::modes`].
     pub fn detectors(&self, modes: &[Option<NmsMode>]) -> DetectorFactory {
-        let ready: Vec<ReadyDetector> = modes
-            .iter()
-            .map(|&mode| {
-                self.detector(mode)
-                    .expect("tried when the model was prepared")
-            })
-            .collect();
-        Arc::new(move || ready.iter().map(ReadyDetector::to_boxed).collect())
+        let (reading, modes) = (self.reading.clone(), modes.to_vec());
+        let make = move |&mode: &Option<NmsMode>| {
+            let detector = reading.detector(mode);
+            detector.expect("tried when the model was prepared")
+        };
+        Arc::new(move || modes.iter().map(&make).collect())
     }
 
     /// The outputs that the detectors take, in their order.
@@ -221,46 +150,6 @@ impl Subject {
     /// Whether the graph takes several pictures at once.
     pub fn has_batch_axis(&self) -> bool {
         self.description.input.preprocessing.layout.has_batch_axis()
-    }
-}
-
-impl Reading {
-    /// The raw heads and their anchors, if the graph gives any.
-    pub fn raw_heads(&self) -> Option<(&RawHeads, &[[f32; 4]])> {
-        match self {
-            Self::RawHeads { raw, anchors } => Some((raw, anchors)),
-            Self::Detections(_) => None,
-        }
-    }
-
-    fn new(
-        description: &ModelDescription,
-        constants: &FourColumns,
-        asked: SubjectRequest<'_>,
-    ) -> Result<Self, Failure> {
-        match &description.outputs {
-            Outputs::RawHeads(raw) => Ok(Self::RawHeads {
-                anchors: raw.anchors.load(constants).or_usage()?,
-                raw: RawHeads {
-                    nms: asked.overlaid(raw.nms),
-                    ..raw.clone()
-                },
-            }),
-            Outputs::Detections(own) => {
-                if let Some(flag) = asked.flag_for_raw_heads() {
-                    return Err(Failure::usage(format!(
-                        "{flag} has no meaning for {}: its graph ends in detections, so NMS is its own; remove {flag}",
-                        description.name
-                    )));
-                }
-                let mut rules = own.rules(&description.input.preprocessing);
-                rules.score_threshold = asked
-                    .thresholds
-                    .score_threshold
-                    .unwrap_or(rules.score_threshold);
-                Ok(Self::Detections(rules))
-            }
-        }
     }
 }
 
@@ -278,17 +167,32 @@ impl SubjectRequest<'_> {
         given.map(|(flag, _)| flag)
     }
 
-    /// The model file's thresholds and limits with the flags laid over them.
-    fn overlaid(&self, file: NmsSettings) -> NmsSettings {
+    /// Lays the flags over the model file's thresholds and limits.
+    fn overlay(&self, model: &str, reading: &mut Reading) -> Result<(), Failure> {
         let own = self.thresholds;
-        NmsSettings {
-            score_threshold: own.score_threshold.unwrap_or(file.score_threshold),
-            iou_threshold: own.iou_threshold.unwrap_or(file.iou_threshold),
-            max_detections: own.max_detections.unwrap_or(file.max_detections),
-            detections_per_class: own
-                .detections_per_class
-                .unwrap_or(file.detections_per_class),
-            ..file
+        match reading {
+            Reading::RawHeads { raw, .. } => {
+                let file = raw.nms;
+                raw.nms = NmsSettings {
+                    score_threshold: own.score_threshold.unwrap_or(file.score_threshold),
+                    iou_threshold: own.iou_threshold.unwrap_or(file.iou_threshold),
+                    max_detections: own.max_detections.unwrap_or(file.max_detections),
+                    detections_per_class: own
+                        .detections_per_class
+                        .unwrap_or(file.detections_per_class),
+                    ..file
+                };
+                Ok(())
+            }
+            Reading::Detections(rules) => {
+                rules.score_threshold = own.score_threshold.unwrap_or(rules.score_threshold);
+                match self.flag_for_raw_heads() {
+                    None => Ok(()),
+                    Some(flag) => Err(Failure::usage(format!(
+                        "{flag} has no meaning for {model}: its graph ends in detections, so NMS is its own; remove {flag}"
+                    ))),
+                }
+            }
         }
     }
 }
