@@ -22,13 +22,13 @@ use detbench::model::onnx::FourColumns;
 use detbench::model::{ModelDescription, Reading};
 use detbench::placement::pin_current_thread;
 use detbench::plan::Plan;
-use detbench::postprocess::{Detector, NmsMode};
+use detbench::postprocess::NmsMode;
 use detbench::runtime::{disable_telemetry, locate, Model, OnnxModel, Runtime, SessionOptions};
 use detbench::scenario::{Scenario, TestMode};
 use detbench::settings::compat::CompatProfile;
 use detbench::settings::test_settings::TestSettings;
 use detbench::summary::{conclude, Rules, Summary};
-use detbench::sut::pool::{Assignment, Inputs, ModelFactory, Pool, Seat, WarmUp};
+use detbench::sut::pool::{Assignment, DetectorFactory, Inputs, ModelFactory, Pool, Seat, WarmUp};
 use detbench::units::{Latency, SampleId, SampleIndex};
 
 /// Nobody interrupts the bench but the system.
@@ -82,11 +82,13 @@ impl Subject {
         OnnxModel::open(&self.runtime, &self.onnx, &options).expect("a session")
     }
 
-    fn detector(&self) -> Box<dyn Detector> {
+    /// Makes a worker's detectors.
+    fn detectors(&self) -> DetectorFactory {
         let reading = Reading::new(&self.description, &FourColumns::new()).expect("anchors");
-        reading
-            .detector(Some(NmsMode::Regular))
-            .expect("the model file's own settings")
+        Arc::new(move || {
+            let detector = reading.detector(Some(NmsMode::Regular));
+            vec![detector.expect("the model file's own settings")]
+        })
     }
 
     /// A pool with an instance on each of `seats`.
@@ -134,10 +136,9 @@ fn through(
     let mode = TestMode::PerformanceOnly;
     let plan =
         Plan::new(&test, scenario, mode, pictures, pictures, CompatProfile::V6).expect("a plan");
-    let for_workers = Arc::clone(subject);
     let assignment = Assignment {
         inputs: Inputs::Prepared(Arc::clone(&subject.samples)),
-        detectors: Arc::new(move || vec![for_workers.detector()]),
+        detectors: subject.detectors(),
         batch_size: 1,
         batch_timeout: Latency::ZERO,
         warm_up: WarmUp {

@@ -241,6 +241,7 @@ impl Look<'_> {
                 label: format!("{} {:.2}", self.label(detection.class), detection.score),
                 color: color(index),
                 is_dashed: false,
+                gives_way: false,
             }
         };
         detections.iter().map(mark).collect()

@@ -70,6 +70,7 @@ pub fn run(args: &NmsArgs, overrides: &Overrides, out: &mut impl Write) -> Resul
         settings: &settings,
         worst: &worst,
         drawn: &drawn,
+        inference_us: source.inference_us(),
         resamples: args.resamples,
         seed: args.seed,
     };

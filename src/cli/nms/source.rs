@@ -11,6 +11,7 @@ use crate::cli::inference::{no_raw_heads, Inference};
 use crate::cli::run::args::NmsArg;
 use crate::cli::run::{load_runtime, open_library, Subject, SubjectRequest};
 use crate::cli::setup::progress_for;
+use crate::clock::{Clock, Monotonic};
 use crate::laboratory::compare::Method;
 use crate::laboratory::folder::RawFolder;
 use crate::laboratory::{Quantizations, RawHeads};
@@ -83,6 +84,8 @@ pub struct OpenModel {
     inference: Inference,
     library: PictureLibrary,
     anchors: Vec<[f32; 4]>,
+    /// Of each picture.
+    inference_us: Vec<f64>,
 }
 
 impl HeadReader {
@@ -118,7 +121,11 @@ impl HeadReader {
 impl OpenModel {
     fn look(&mut self, index: SampleIndex) -> Result<RawHeads, Failure> {
         let samples = self.library.load(&[index], &|_| {}).or_usage()?;
+        let clock = Monotonic::new();
+        let begun = clock.now();
         self.inference.run(samples.tensor(index))?;
+        let took = clock.now().saturating_since(begun);
+        self.inference_us.push(took.as_nanos() as f64 / 1e3);
         let (boxes, scores) = self.inference.raw_heads()?;
         let (rows, anchors) = (boxes.len() / 4, self.anchors.len());
         if rows != anchors || scores.len() % anchors.max(1) != 0 {
@@ -159,6 +166,14 @@ impl Source {
                 pair[1].origin().display(),
                 pair[0].image_id
             ))),
+        }
+    }
+
+    /// What an inference took, picture by picture, where a model was run.
+    pub fn inference_us(&self) -> &[f64] {
+        match &self.heads {
+            HeadReader::Archives { .. } => &[],
+            HeadReader::Model(model) => &model.inference_us,
         }
     }
 
@@ -220,6 +235,7 @@ impl Source {
                 inference: Inference::open(&subject, &runtime)?,
                 library,
                 anchors: anchors.to_vec(),
+                inference_us: Vec::new(),
             })),
         })
     }
