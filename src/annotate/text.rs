@@ -51,7 +51,7 @@ impl Lettering {
     }
 
     /// Writes the label of a mark on a field of its colour: above the box where there is room, else inside its upper
-    /// edge, else below the box, else a few lines further down. Beyond that it would seem to belong to something else
+    /// edge or below the box, else a few lines further down. Beyond that it would seem to belong to something else
     /// and is left out, as is the label of a mark that gives way to any other.
     pub(super) fn label(self, picture: &mut Picture, mark: &Mark, taken: &mut Vec<Place>) {
         /// Lines that a label may be away from its box.
@@ -63,7 +63,13 @@ impl Lettering {
         );
         let left = left.min(i64::from(picture.width) - width).max(0);
         let further = (1..=LINES_AWAY).map(|lines| top + lines * height);
-        let places = [top - height, top, bottom + 1].into_iter().chain(further);
+        // A label inside a small box would hide it.
+        let (second, third) = if bottom - top < 2 * height {
+            (bottom + 1, top)
+        } else {
+            (top, bottom + 1)
+        };
+        let places = [top - height, second, third].into_iter().chain(further);
         let is_inside =
             |place: &i64| *place >= 0 && place + height <= i64::from(picture.height).max(height);
         let is_free = |place: &i64| {
