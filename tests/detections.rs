@@ -251,6 +251,29 @@ fn a_graph_that_ends_in_detections_has_one_entry_a_scenario_and_no_mode() {
 }
 
 #[test]
+fn the_accuracy_log_of_a_run_scores_as_the_run_itself_did() {
+    if !has_runtime() {
+        return;
+    }
+    let desk = Desk::new("tfod_detections.onnx", TFOD);
+    // The box lies beside the detection: some thresholds of the IoU hold, others do not.
+    let truth = desk.truth((18, "dog"), [12.0, 1.0, 20.0, 10.0]);
+    let report = document(
+        desk.run()
+            .arg("--accuracy-only")
+            .arg("--annotations")
+            .arg(&truth),
+    );
+    let log = desk.run_folder().join("accuracy/mlperf_log_accuracy.json");
+    let mut score = detbench();
+    score.args(["score", "--json", "--annotations"]).arg(&truth);
+    let scored = document(score.arg("--mlperf-log").arg(log));
+    assert_eq!(report["runs"][0]["accuracy"]["stats"], scored["stats"]);
+    let map = scored["stats"][0].as_f64().unwrap();
+    assert!((0.1..0.9).contains(&map), "{map}");
+}
+
+#[test]
 fn the_outputs_are_found_by_name_and_pixels_become_shares() {
     if !has_runtime() {
         return;

@@ -10,7 +10,7 @@ use super::activation::{best_of, sigmoid, softmax};
 use super::boxes::Corners;
 use super::nms::ranking::{index_of, key};
 use super::settings::check_iou_threshold;
-use super::ssd::{check_pairs, picture_rows};
+use super::ssd::{check_pairs, picture_heads, PictureHeads};
 use super::{Activation, BoxScales, Detection, Detector, NmsMode, NmsSettings, PostprocessError};
 use crate::tensor::TensorView;
 
@@ -493,16 +493,12 @@ impl Detector for FamilyDetector {
         image: usize,
         detections: &mut Vec<Detection>,
     ) -> Result<(), PostprocessError> {
-        let &[boxes, scores] = outputs else {
-            return Err(PostprocessError::TensorCount {
-                found: outputs.len(),
-                expected: 2,
-                roles: "boxes, scores",
-            });
-        };
         let (anchors, columns) = (self.anchors.len(), self.columns());
-        let (encodings, stride) = picture_rows("boxes", boxes, image, anchors, 4..=usize::MAX)?;
-        let (raw, _) = picture_rows("scores", scores, image, anchors, columns..=columns)?;
+        let PictureHeads {
+            encodings,
+            stride,
+            raw,
+        } = picture_heads(outputs, image, anchors, columns)?;
         detections.clear();
         self.activate(raw);
         self.decode_all(encodings, stride);
