@@ -342,3 +342,35 @@ fn what_the_null_system_has_not_is_refused() {
         assert!(!folder.exists(), "nothing is left behind");
     }
 }
+
+#[expect(clippy::disallowed_methods, reason = "another process needs real time")]
+#[test]
+fn an_interrupted_null_run_is_kept_and_said_to_be_incomplete() {
+    let desk = Desk::new();
+    let child = detbench()
+        .args(["run", "--sut", "null", "--scenario", "Server", "--json"])
+        .args(["--duration", "60s", "--target-qps", "500", "--output-dir"])
+        .arg(desk.path("interrupted"))
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(1_500));
+    let kill = format!("kill -INT {}", child.id());
+    assert!(Command::new("sh")
+        .args(["-c", &kill])
+        .status()
+        .unwrap()
+        .success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["complete"], false);
+    assert!(document["runs"][0]["sample_count"].as_u64() > Some(10));
+    let folder = fs::read_dir(desk.path("interrupted"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap();
+    assert!(folder.path().join("mlperf_log_detail.txt").is_file());
+}
