@@ -141,7 +141,7 @@ fn an_audited_performance_run_logs_the_planned_answers_as_the_accuracy_run_gives
 
         let samples = fs::read_to_string(performance.join("latencies.csv")).unwrap();
         let issued = samples.lines().count() as u64 - 1;
-        let mut sampled = logged(&performance);
+        let mut answers = logged(&performance);
         let planned = plan(&desk, &format!("{files} --audit DIR/audit.config"));
         let planned: Vec<(u64, u64)> = planned["accuracy_log"]
             .as_array()
@@ -150,8 +150,8 @@ fn an_audited_performance_run_logs_the_planned_answers_as_the_accuracy_run_gives
             .map(|pair| (pair[0].as_u64().unwrap(), pair[1].as_u64().unwrap()))
             .filter(|(id, _)| *id < issued)
             .collect();
-        sampled.sort();
-        let ids: Vec<(u64, u64)> = sampled.iter().map(|(id, index, _)| (*id, *index)).collect();
+        answers.sort();
+        let ids: Vec<(u64, u64)> = answers.iter().map(|(id, index, _)| (*id, *index)).collect();
         assert!(!planned.is_empty(), "{scenario}: nothing to compare");
         assert_eq!(ids, planned, "{scenario}");
 
@@ -164,7 +164,7 @@ fn an_audited_performance_run_logs_the_planned_answers_as_the_accuracy_run_gives
         let mut ids: Vec<u64> = all.iter().map(|(id, ..)| *id).collect();
         ids.sort_unstable();
         assert_eq!(ids, (0..all.len() as u64).collect::<Vec<_>>(), "{scenario}");
-        for (_, index, data) in sampled {
+        for (_, index, data) in answers {
             assert_eq!(data, of[&index], "{scenario}: picture {index}");
         }
     }

@@ -106,7 +106,7 @@ struct Warm {
     pace: Pace,
     threads: Vec<ThreadPlace>,
     placement_findings: Vec<PlacementFinding>,
-    warm_up_inferences: Vec<u32>,
+    inferences: Vec<u32>,
     first: Vec<FirstIds>,
     selection: AccuracyLogSelection,
     before: ContentionSnapshot,
@@ -166,11 +166,7 @@ impl Bench<'_> {
                         pace,
                         placement_findings: verify(&placement, &threads, instance_of),
                         threads,
-                        warm_up_inferences: run
-                            .warm_ups()
-                            .iter()
-                            .map(|one| one.inferences)
-                            .collect(),
+                        inferences: run.warm_ups().iter().map(|one| one.inferences).collect(),
                         first: plan.first_ids(),
                         selection: AccuracyLogSelection::new(&plan),
                         settings,
@@ -320,7 +316,7 @@ impl Warm {
             placement,
             threads: self.threads,
             placement_findings: self.placement_findings,
-            warm_up_inferences: self.warm_up_inferences,
+            warm_up_inferences: self.inferences,
         }
     }
 }
