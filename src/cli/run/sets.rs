@@ -246,6 +246,9 @@ impl Warm {
         let title = self.title(position, request.title);
         let planned = plan.generated(set).sample_count();
         let mut watch = Watch::new(&title, plan.effective(), planned);
+        if set.phase == Phase::Accuracy {
+            watch = watch.over_samples();
+        }
         let mut stand = Stand {
             sut: run,
             tells: match set.phase {
