@@ -1,6 +1,7 @@
 //! `detbench nms` on files, against answers that `LiteRT` itself gave (`tests/golden/nms/README.md`).
 
 mod nms_vectors;
+mod vectors;
 
 use std::path::Path;
 

@@ -1,6 +1,7 @@
 //! The op against answers that `LiteRT` itself gave (`tests/golden/nms/README.md`).
 
 mod nms_vectors;
+mod vectors;
 
 use detbench::postprocess::tflite::{DetectionPostProcess, Input, Options, Output, Quantization};
 use detbench::postprocess::BoxScales;
