@@ -134,6 +134,9 @@ pub struct RunArgs {
     /// Also write every sample as a span for trace viewers: `mlperf_log_trace.json`
     #[arg(long, help_heading = OUT)]
     pub trace: bool,
+    /// End an accuracy run with the summary of Collective Knowledge's program: graph, load and detection times, mAP, Recall
+    #[arg(long, requires = "accuracy_only", conflicts_with = "json", help_heading = OUT)]
+    pub ck_summary: bool,
     /// Where the run folder is made
     #[arg(long, value_name = "DIR", default_value = "results", help_heading = OUT)]
     pub output_dir: PathBuf,

@@ -15,6 +15,7 @@ mod score;
 mod seating;
 mod sets;
 mod subject;
+mod verdict_on_nms;
 mod watch;
 
 use std::time::SystemTime;
@@ -238,6 +239,9 @@ impl Run<'_, '_> {
         } in found
         {
             self.record.score(mode, &entry, &scores);
+        }
+        if self.args.ck_summary {
+            self.record.tell_as_ck(self.bench.spent);
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use super::measure::{Conditions, Measured};
 use super::pictures::Pictures;
 use super::seating::Seating;
 use super::subject::Subject;
+use super::verdict_on_nms::{ck_summary, comparison, Spent};
 use crate::accuracy::{twelve_lines, CocoScores};
 use crate::cli::failure::{Blame, Failure};
 use crate::library::SampleLibrary;
@@ -34,6 +35,8 @@ pub struct RunRecord {
     entries: Vec<RunEntry>,
     runs: Vec<Conditions>,
     scores: Vec<(Option<NmsMode>, CocoScores)>,
+    /// Collective Knowledge's summary, if it was asked for.
+    ck: String,
     complete: bool,
     failure: Option<String>,
 }
@@ -111,6 +114,7 @@ impl RunRecord {
             entries: Vec::new(),
             runs: Vec::new(),
             scores: Vec::new(),
+            ck: String::new(),
             complete: false,
             failure: None,
         }
@@ -154,6 +158,16 @@ impl RunRecord {
             entry.accuracy = Some(accuracy.clone());
         }
         self.keep(mode, scores);
+    }
+
+    /// Ends the report with Collective Knowledge's summary of an accuracy run.
+    pub fn tell_as_ck(&mut self, spent: Spent) {
+        let accuracy = self
+            .entries
+            .iter()
+            .find_map(|entry| entry.accuracy.as_ref());
+        let count = accuracy.map_or(0, |accuracy| accuracy.picture_count);
+        self.ck = ck_summary(spent, count, &self.scores);
     }
 
     /// Says that everything that was asked for was measured.
@@ -259,6 +273,7 @@ impl RunRecord {
                 );
             }
         }
+        text.push_str(&comparison(&self.entries, &self.scores));
         if self.few_pictures && !self.scores.is_empty() {
             text.push_str("note: accuracy on so few pictures is a smoke test; pass --images DIR --annotations FILE for a real one.\n");
         }
@@ -269,6 +284,7 @@ impl RunRecord {
             text.push_str("The run is incomplete: it was interrupted.\n");
         }
         let _ = writeln!(text, "results in {}", folder.path().display());
+        text.push_str(&self.ck);
         text
     }
 }

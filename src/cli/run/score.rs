@@ -108,6 +108,9 @@ pub fn score_all(
     if is_interrupted() {
         return Ok(None);
     }
+    for (_, _, summary) in &runs {
+        bench.spent.detection = bench.spent.detection + summary.elapsed;
+    }
     let answers: Vec<Answer> = receiver.iter().collect();
     let shown: Vec<_> = runs
         .iter()
