@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::time::SystemTime;
 
+use super::decimal::DecimalWriter;
 use crate::metrics::histogram::{
     write_interval_log, IntervalLogError, OpenIntervals, TimedLatency,
 };
@@ -27,15 +28,21 @@ pub(super) fn for_each_sample(
     /// Samples of a long query that are generated at a time.
     const PART: usize = 4_096;
     let mut queries = plan.queries(set);
-    let mut latencies = record.latencies().enumerate();
+    let mut latencies = record.latencies();
     let mut starts = record.query_starts();
     let mut delays = record.issue_delays();
-    let mut stages = StageColumns::new(record);
+    let (mut preprocess, mut inference) = (record.preprocess(), record.inference());
+    let mut postprocess = record.postprocess();
     let mut samples: Vec<SampleIndex> = Vec::new();
-    for query in 0..record.query_count() {
+    let mut sample = 0;
+    for query in 0..record.query_reach() {
         let Some(scheduled) = queries.begin_query() else {
             break;
         };
+        if !record.was_issued(query) {
+            sample += queries.samples_per_query();
+            continue;
+        }
         let scheduled = match plan.effective().scenario {
             Scenario::Server => scheduled,
             Scenario::Offline => Latency::ZERO,
@@ -48,18 +55,19 @@ pub(super) fn for_each_sample(
                 break;
             }
             for &index in &samples {
-                let Some((sample, latency)) = latencies.next() else {
+                let Some(latency) = latencies.next() else {
                     return Ok(());
                 };
                 visit(Row {
-                    sample: sample as u64,
+                    sample,
                     query,
                     index,
                     scheduled,
                     issue_delay,
                     latency,
-                    stages: stages.next(),
+                    stages: [preprocess.next(), inference.next(), postprocess.next()],
                 })?;
+                sample += 1;
             }
         }
     }
@@ -68,7 +76,7 @@ pub(super) fn for_each_sample(
 
 /// One sample of a record with what the plan knows of it.
 pub(super) struct Row {
-    /// Its position in the record.
+    /// Its position in the plan's set.
     pub sample: u64,
     /// Position of its query.
     pub query: u64,
@@ -81,27 +89,6 @@ pub(super) struct Row {
     /// Counted from the schedule; `None` when it was never answered.
     pub latency: Option<Latency>,
     stages: [Option<Latency>; 3],
-}
-
-struct StageColumns<'a> {
-    columns: [Box<dyn Iterator<Item = Latency> + 'a>; 3],
-}
-
-impl<'a> StageColumns<'a> {
-    fn new(record: &'a Record) -> Self {
-        Self {
-            columns: [
-                Box::new(record.preprocess()),
-                Box::new(record.inference()),
-                Box::new(record.postprocess()),
-            ],
-        }
-    }
-
-    fn next(&mut self) -> [Option<Latency>; 3] {
-        let [preprocess, inference, postprocess] = &mut self.columns;
-        [preprocess.next(), inference.next(), postprocess.next()]
-    }
 }
 
 /// Writes a line for each sample; a field that was not measured is empty.
@@ -118,22 +105,28 @@ pub fn write_csv(
         out,
         "sample_seq,query_seq,sample_idx,scheduled_ns,issue_delay_ns,latency_ns,preprocess_ns,inference_ns,postprocess_ns"
     )?;
-    let field = |value: Option<Latency>| {
-        value.map_or_else(String::new, |value| value.as_nanos().to_string())
-    };
+    let mut text = DecimalWriter::new(out);
     for_each_sample(plan, set, record, |row| {
-        let [preprocess, inference, postprocess] = row.stages.map(field);
-        writeln!(
-            out,
-            "{},{},{},{},{},{},{preprocess},{inference},{postprocess}",
-            row.sample,
-            row.query,
-            row.index.0,
-            row.scheduled.as_nanos(),
-            row.issue_delay.as_nanos(),
-            field(row.latency),
-        )
-    })
+        let [preprocess, inference, postprocess] = row.stages;
+        text.number(row.sample, b',')?;
+        text.number(row.query, b',')?;
+        text.number(u64::from(row.index.0), b',')?;
+        text.number(row.scheduled.as_nanos(), b',')?;
+        text.number(row.issue_delay.as_nanos(), b',')?;
+        field(&mut text, row.latency, b',')?;
+        field(&mut text, preprocess, b',')?;
+        field(&mut text, inference, b',')?;
+        field(&mut text, postprocess, b'\n')
+    })?;
+    text.finish()
+}
+
+#[inline]
+fn field(text: &mut DecimalWriter<'_>, value: Option<Latency>, then: u8) -> io::Result<()> {
+    match value {
+        Some(value) => text.number(value.as_nanos(), then),
+        None => text.byte(then),
+    }
 }
 
 /// Writes the latencies as an HdrHistogram log with an interval a second.

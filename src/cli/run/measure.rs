@@ -202,9 +202,10 @@ impl<'a> Bench<'a> {
             interrupted: &INTERRUPTED,
         };
         let clock = self.clock;
+        let desks = draft.effective().issue_threads() as usize;
         let mut run = {
             let (_, pool) = self.pool.as_mut().expect("started above");
-            pool.begin(&assignment).map_err(blame)?
+            pool.begin_with_desks(&assignment, desks).map_err(blame)?
         };
         if is_interrupted() {
             return Ok(None);

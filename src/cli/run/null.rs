@@ -66,8 +66,7 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
     let asked = Asked::read(&args)?;
     let name = format!("{NAME}-{}", asked.name);
     let folder = RunFolder::create(&args.output_dir, &name, SystemTime::now()).or_environment()?;
-    let clock = Monotonic::new();
-    clock.lower_timer_slack();
+    let clock = args.clock();
     let mut entries = Vec::new();
     for (position, ask) in asked.asks.iter().enumerate() {
         if is_interrupted() {
@@ -84,7 +83,7 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
         let mut entry = measure(ask, clock, args.trace, &inside)?;
         entry.folder = Some(own);
         entries.push(entry);
-        write_document(&folder, &entries, asked.asks.len())?;
+        write_document(&folder, &entries, asked.asks.len(), args.spin_us)?;
     }
     report(&args, &entries, asked.asks.len(), &folder)?;
     Ok(if is_interrupted() {
@@ -152,13 +151,19 @@ fn measure(
     Ok(RunEntry::new(NAME, NAME, None).with_summary(&summary, plan.effective(), RULES))
 }
 
-fn write_document(folder: &RunFolder, entries: &[RunEntry], planned: usize) -> Result<(), Failure> {
+fn write_document(
+    folder: &RunFolder,
+    entries: &[RunEntry],
+    planned: usize,
+    spin_us: u64,
+) -> Result<(), Failure> {
     let document = json!({
         "schema_version": SCHEMA_VERSION,
         "complete": entries.len() == planned && !is_interrupted(),
         "sut_name": NAME,
         "detbench_version": env!("CARGO_PKG_VERSION"),
         "written_at": utc_iso(SystemTime::now()),
+        "spin_us": spin_us,
         "command_line": std::env::args().collect::<Vec<_>>(),
         "runs": entries,
     });

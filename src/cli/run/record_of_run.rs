@@ -91,6 +91,7 @@ impl RunRecord {
             },
             "timed_region": args.timed_region.describe(),
             "nms_order": args.nms.modes(),
+            "spin_us": args.spin_us,
             "command_line": std::env::args().collect::<Vec<_>>(),
         });
         let expectation = expectation.unwrap_or_default();

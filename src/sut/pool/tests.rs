@@ -7,6 +7,7 @@ use std::time::Duration;
 use crossbeam::channel::unbounded;
 
 use super::*;
+use crate::clock::Clock;
 use crate::library::preprocessing::{ElementType, Layout, Preprocessing, Resize};
 use crate::library::{SampleLibrary, SyntheticLibrary};
 use crate::postprocess::PostprocessError;
