@@ -117,16 +117,7 @@ fn child(scenario: Scenario, threads: u32, count: u64) {
     let base = tempfile::tempdir().expect("a folder");
     let now = SystemTime::now();
     let folder = RunFolder::create(base.path(), "bench", now).expect("a folder");
-    folder
-        .write("latencies.csv", |out| {
-            raw::write_csv(out, &plan, set, &record)
-        })
-        .expect("space");
-    folder
-        .write("latencies.hlog", |out| {
-            raw::write_hlog(out, &plan, set, &record, now).map_err(std::io::Error::other)
-        })
-        .expect("space");
+    raw::write_files(&folder, &plan, set, &record, now).expect("space");
     let wrote = clock.now();
     let ending = ending.expect("null never fails");
     let summary = conclude(record, plan.effective(), ending, Rules::MLPERF);

@@ -1,6 +1,5 @@
 //! One performance run: workers, warm-up, the run itself, and its files.
 
-use std::io;
 use std::time::SystemTime;
 
 use super::asks::{rough_time, Ask, Pace};
@@ -13,13 +12,11 @@ use crate::cli::failure::{Blame, Failure};
 use crate::cli::interrupt::{is_interrupted, INTERRUPTED};
 use crate::clock::Monotonic;
 use crate::drive::{run_set, Control, Stand, Tells, NO_PROGRESS_LIMIT};
-use crate::metrics::histogram::IntervalLogError;
 use crate::placement::contention::{Contention, ContentionSnapshot};
 use crate::placement::plan::Placement;
 use crate::placement::verify::{thread_places, verify, PlacementFinding, ThreadPlace};
 use crate::plan::{LoadableSet, Plan};
 use crate::postprocess::NmsMode;
-use crate::record::Record;
 use crate::report::document::{LayoutEntry, RunEntry};
 use crate::report::folder::RunFolder;
 use crate::report::{intel, raw};
@@ -243,7 +240,7 @@ impl<'a> Bench<'a> {
         let contention = ContentionSnapshot::take().since(&before);
         watch.finish();
         drop(run);
-        write_raw(folder, &plan, set, &record, started)?;
+        raw::write_files(folder, &plan, set, &record, started).or_environment()?;
         if self.trace {
             logs::write_trace(folder, &plan, set, &record, started)?;
         }
@@ -349,29 +346,6 @@ fn layout(placement: &Placement, ask: &Ask) -> LayoutEntry {
 /// A worker's threads carry its name: threads inherit the name of the one that makes them.
 fn instance_of(thread: &ThreadPlace) -> Option<usize> {
     thread.name.strip_prefix("detbench-w")?.parse().ok()
-}
-
-/// Writes the latency of every sample, and their histogram second by second.
-pub fn write_raw(
-    folder: &RunFolder,
-    plan: &Plan,
-    set: &LoadableSet,
-    record: &Record,
-    started: SystemTime,
-) -> Result<(), Failure> {
-    folder
-        .write("latencies.csv", |out| {
-            raw::write_csv(out, plan, set, record)
-        })
-        .or_environment()?;
-    folder
-        .write("latencies.hlog", |out| {
-            raw::write_hlog(out, plan, set, record, started).map_err(|error| match error {
-                IntervalLogError::Io(error) => error,
-                other => io::Error::other(other),
-            })
-        })
-        .or_environment()
 }
 
 /// A model that cannot be opened is the user's file; everything else is the machine's doing.

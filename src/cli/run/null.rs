@@ -9,7 +9,6 @@ use serde_json::json;
 
 use super::args::{RunArgs, Span};
 use super::asks::{Ask, Asked, Pace};
-use super::measure::write_raw;
 use crate::cli::failure::{Blame, Failure, Outcome};
 use crate::cli::interrupt::{is_interrupted, INTERRUPTED};
 use crate::clock::Monotonic;
@@ -19,7 +18,7 @@ use crate::report::document::{Document, RunEntry, SCHEMA_VERSION};
 use crate::report::folder::{utc_iso, RunFolder};
 use crate::report::mlperf::accuracy;
 use crate::report::mlperf::{SetLog, TestLog, ACCURACY_FILE};
-use crate::report::table;
+use crate::report::{raw, table};
 use crate::scenario::TestMode;
 use crate::settings::compat::CompatProfile;
 use crate::summary::{conclude, Rules};
@@ -119,7 +118,7 @@ fn measure(
     };
     let (record, ending) = run_set(&plan, set, SampleId(0), &mut stand);
     let ending = ending.or_environment()?;
-    write_raw(folder, &plan, set, &record, began)?;
+    raw::write_files(folder, &plan, set, &record, began).or_environment()?;
     if trace {
         super::logs::write_trace(folder, &plan, set, &record, began)?;
     }
