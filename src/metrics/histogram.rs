@@ -344,6 +344,35 @@ mod tests {
         );
     }
 
+    proptest::proptest! {
+        /// The obvious way: everything is kept and nothing is closed before the end.
+        #[test]
+        fn closing_early_and_the_order_of_latencies_do_not_show_in_the_log(
+            mut times in proptest::collection::vec((0_u64..9_000, 0_u64..2_000), 1..60)
+        ) {
+            let log = |times: &[(u64, u64)], closing: bool| {
+                let mut text = Vec::new();
+                let last = times.iter().map(|(begun, took)| begun + took).max();
+                let last = last.map(Latency::from_millis);
+                let period = Latency::from_millis(1_000);
+                write_interval_log(&mut text, UNIX_EPOCH, period, last, |intervals| {
+                    for &(begun, took) in times {
+                        if closing {
+                            intervals.close_before(Latency::from_millis(begun))?;
+                        }
+                        intervals.record(sample(begun + took, took * 1_000));
+                    }
+                    Ok(())
+                })
+                .unwrap();
+                text
+            };
+            let shuffled = log(&times, false);
+            times.sort_unstable();
+            proptest::prop_assert_eq!(log(&times, true), shuffled);
+        }
+    }
+
     #[test]
     #[should_panic(expected = "a latency in a closed interval")]
     fn a_latency_in_a_closed_interval_is_our_own_bug() {
