@@ -7,82 +7,71 @@ use std::io::{self, Write};
 /// Text is handed to the output in parts of this size: larger ones leave the processor's cache.
 const PART: usize = 1 << 16;
 
-/// A line has no more fields.
-pub const FIELDS_MAX: usize = 16;
+/// A line is no longer.
+const LINE_MAX: usize = 512;
 
-/// Digits that [`eight_digits`] makes at once.
+/// Numbers below this have up to eight digits, which [`eight_digits`] makes at once.
 const EIGHT_DIGITS: u64 = 100_000_000;
 
-/// Digits of the longest number and the byte behind it, rounded up to whole words.
-const FIELD_MAX: usize = 24;
+/// Eight times the digit 0.
+const ZEROS: u64 = 0x3030_3030_3030_3030;
+
+/// Bytes that are written for a field, whatever its length: two words.
+const FIELD_MAX: usize = 16;
 
 /// The digits of a column's last number. Neighbours are often equal, or count up: then the digits
 /// are there already.
+///
+/// They are kept in words, the first digit in the lowest byte, because a word that was just stored
+/// is fast to load again and a part of one is not.
 #[derive(Debug, Clone)]
 pub struct Column {
     value: u64,
-    text: [u8; FIELD_MAX],
+    text: u128,
     length: usize,
 }
 
 impl Default for Column {
     fn default() -> Self {
-        let mut text = [0; FIELD_MAX];
-        text[0] = b'0';
         Self {
             value: 0,
-            text,
+            text: u128::from(b'0'),
             length: 1,
         }
     }
 }
 
 impl Column {
+    /// Makes the digits of `value`, which is below 10^16.
     #[inline]
     fn set(&mut self, value: u64) {
         if value == self.value {
             return;
         }
-        let last = &mut self.text[self.length - 1];
-        if self.value.checked_add(1) == Some(value) && *last < b'9' {
-            *last += 1;
+        let last = 8 * (self.length - 1);
+        let last_digit = (self.text >> last) as u8;
+        if value == self.value + 1 && last_digit < b'9' {
+            self.text += 1 << last;
         } else {
-            self.write(value);
+            (self.text, self.length) = digits(value);
         }
         self.value = value;
     }
+}
 
-    #[inline]
-    fn write(&mut self, value: u64) {
-        self.length = 0;
-        let (high, low) = (value / EIGHT_DIGITS, value % EIGHT_DIGITS);
-        if high == 0 {
-            return self.significant(low);
-        }
-        if high >= EIGHT_DIGITS {
-            self.significant(high / EIGHT_DIGITS);
-            self.digits(eight_digits(high % EIGHT_DIGITS), 8);
-        } else {
-            self.significant(high);
-        }
-        self.digits(eight_digits(low), 8);
+/// The digits of a number below 10^16 and their count.
+#[inline]
+fn digits(value: u64) -> (u128, usize) {
+    let (high, low) = (value / EIGHT_DIGITS, value % EIGHT_DIGITS);
+    let first = eight_digits(if high == 0 { low } else { high });
+    let zeros = (first.trailing_zeros() / 8).min(7) as usize;
+    let first = u128::from((first | ZEROS) >> (8 * zeros));
+    let length = 8 - zeros;
+    if high == 0 {
+        return (first, length);
     }
-
-    /// Appends a number of up to eight digits without leading zeros.
-    #[inline]
-    fn significant(&mut self, value: u64) {
-        let digits = eight_digits(value);
-        let zeros = (digits.trailing_zeros() / 8).min(7);
-        self.digits(digits >> (8 * zeros), 8 - zeros as usize);
-    }
-
-    /// Appends the first `count` digits; the rest of the eight bytes is overwritten by what follows.
-    #[inline]
-    fn digits(&mut self, digits: u64, count: usize) {
-        let text = (digits | 0x3030_3030_3030_3030).to_le_bytes();
-        self.text[self.length..self.length + 8].copy_from_slice(&text);
-        self.length += count;
-    }
+    let rest = u128::from(eight_digits(low) | ZEROS);
+    (first | rest << (8 * length), length + 8)
 }
 
 /// Gathers lines and hands them to an output, part by part.
@@ -105,10 +94,18 @@ impl<'a> DecimalWriter<'a> {
     /// Appends the next number of a column, in decimal digits, and the byte that follows it.
     #[inline]
     pub fn number(&mut self, column: &mut Column, value: u64, then: u8) {
-        column.set(value);
-        // The whole field is copied, which is faster than its exact length.
-        self.text[self.length..self.length + FIELD_MAX].copy_from_slice(&column.text);
-        self.length += column.length;
+        if value >= EIGHT_DIGITS * EIGHT_DIGITS {
+            // Four months in nanoseconds.
+            for digit in value.to_string().bytes() {
+                self.byte(digit);
+            }
+        } else {
+            column.set(value);
+            // The whole field is copied, which is faster than its exact length.
+            self.text[self.length..self.length + FIELD_MAX]
+                .copy_from_slice(&column.text.to_le_bytes());
+            self.length += column.length;
+        }
         self.byte(then);
     }
 
@@ -119,13 +116,13 @@ impl<'a> DecimalWriter<'a> {
         self.length += 1;
     }
 
-    /// Makes room for a line of up to [`FIELDS_MAX`] fields.
+    /// Makes room for a line, of which none is longer than `LINE_MAX`.
     ///
     /// # Errors
     /// The output's.
     #[inline]
     pub fn begin_line(&mut self) -> io::Result<()> {
-        if self.length + FIELDS_MAX * FIELD_MAX > PART {
+        if self.length + LINE_MAX > PART {
             return self.hand_over();
         }
         Ok(())
