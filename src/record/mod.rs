@@ -143,7 +143,7 @@ impl Record {
         let distance = id.0.wrapping_sub(self.first_sample);
         if self.sample_step == 1 {
             distance as usize
-        } else if distance % self.sample_step == 0 {
+        } else if distance.is_multiple_of(self.sample_step) {
             (distance / self.sample_step) as usize
         } else {
             usize::MAX

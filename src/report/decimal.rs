@@ -77,7 +77,7 @@ fn digits(value: u64) -> (u128, usize) {
 /// Gathers lines and hands them to an output, part by part.
 pub struct DecimalWriter<'a> {
     out: &'a mut dyn Write,
-    text: Box<[u8; PART]>,
+    text: Box<[u8]>,
     length: usize,
 }
 
@@ -86,7 +86,7 @@ impl<'a> DecimalWriter<'a> {
     pub fn new(out: &'a mut dyn Write) -> Self {
         Self {
             out,
-            text: Box::new([0; PART]),
+            text: vec![0; PART].into_boxed_slice(),
             length: 0,
         }
     }
