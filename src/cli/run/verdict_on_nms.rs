@@ -143,7 +143,10 @@ mod tests {
         );
         let modes = [NmsMode::Regular, NmsMode::Fast].map(|mode| (Some(mode), scores(0.5, 0.5)));
         let text = ck_summary(spent, 8, &modes);
-        assert!(text.contains("regular NMS:\nmAP: 0.5\n") && text.contains("fast NMS:\n"), "{text}");
+        assert!(
+            text.contains("regular NMS:\nmAP: 0.5\n") && text.contains("fast NMS:\n"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -154,7 +157,10 @@ mod tests {
         assert_eq!(comparison(&[], &[regular.clone()]), "");
         assert_eq!(comparison(&[], &[(None, scores(0.3, 0.3))]), "");
         let text = comparison(&[], &[regular.clone(), fast]);
-        assert!(text.starts_with("NMS: regular +0.0200 mAP against fast."), "{text}");
+        assert!(
+            text.starts_with("NMS: regular +0.0200 mAP against fast."),
+            "{text}"
+        );
         let same = (Some(NmsMode::Fast), scores(0.34, 0.4));
         assert!(comparison(&[], &[regular, same]).contains("the same mAP with both modes"));
     }

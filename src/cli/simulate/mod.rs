@@ -46,11 +46,18 @@ const MODEL: &str = "simulated";
 /// # Errors
 /// [`Failure`] for flags that make no test, and when the run folder cannot be written.
 pub fn run(args: &SimulateArgs) -> Result<Outcome, Failure> {
-    let test = args.test.read().or_usage()?;
+    let mut test = args.test.read().or_usage()?;
     if test.mode == TestMode::FindPeakPerformance {
         return Err(Failure::usage(
             "simulate makes no peak search: give --mode PerformanceOnly with --set \
              server_target_qps=RATE for one rate of it",
+        ));
+    }
+    let threads = test.plan.effective().issue_threads();
+    if threads > 1 {
+        test.notes.push(format!(
+            "virtual time has one issuing loop: `server_num_issue_query_threads` = {threads} changes \
+             nothing here"
         ));
     }
     let simulation = args.simulation().or_usage()?;
