@@ -51,9 +51,9 @@ fn write_files(folder: &Path) {
                 ([corner[0], corner[1], side, side * 0.8], category)
             })
             .collect();
-        for (number, ([x, y, w, h], category)) in objects.iter().enumerate() {
+        for (number, ([x, y, w, h], category)) in (0_i64..).zip(&objects) {
             let comma = if image == 1 && number == 0 { "" } else { "," };
-            let id = image * 10 + number as i64;
+            let id = image * 10 + number;
             let _ = write!(
                 annotations,
                 "{comma}{{\"id\":{id},\"image_id\":{image},\"category_id\":{category},\

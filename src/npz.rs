@@ -418,7 +418,7 @@ mod tests {
         let length = u16::try_from(header.len()).unwrap().to_le_bytes();
         let head = [&MAGIC[..], &[1, 0], &length, header.as_bytes()].concat();
         archive.write_all(&head).unwrap();
-        archive.write_all(&[0; 1 << 20]).unwrap();
+        archive.write_all(&vec![0; 1 << 20]).unwrap();
         archive.finish().unwrap();
         path
     }

@@ -80,8 +80,8 @@ impl PassThroughDetector {
     /// The detection in a slot; `None` when it is padding or too weak.
     fn read(&self, numbers: [f32; 4], score: f32, class: impl Fn() -> Option<u32>) -> Slot {
         let is_padding = !self.rules.has_count && score <= 0.0;
-        // A score of NaN is not at least anything.
-        if is_padding || !(score >= self.rules.score_threshold) {
+        let is_weak = score.is_nan() || score < self.rules.score_threshold;
+        if is_padding || is_weak {
             return Slot::Empty;
         }
         let Some(class) = class().and_then(|class| class.checked_sub(self.rules.first_class))

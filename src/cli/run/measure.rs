@@ -140,7 +140,7 @@ impl<'a> Bench<'a> {
             .pictures
             .load(set.distinct(), &|done| bar.set_position(done as u64));
         bar.finish_and_clear();
-        self.spent.pictures = self.spent.pictures + self.clock.now().saturating_since(begun);
+        self.spent.pictures += self.clock.now().saturating_since(begun);
         inputs
     }
 

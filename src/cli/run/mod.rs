@@ -188,7 +188,7 @@ impl Run<'_, '_> {
                     return Ok(());
                 }
                 number += 1;
-                let title = format!("[{number}/{count}] {}", with_mode(&ask.scenario, mode));
+                let title = format!("[{number}/{count}] {}", with_mode(ask.scenario, mode));
                 let name = measurement_name(self.asked, position, mode);
                 let folder = match count {
                     1 => self.folder.clone(),
@@ -246,7 +246,7 @@ impl Run<'_, '_> {
 }
 
 /// `Server fast`, or `Server` where NMS is the graph's own.
-fn with_mode(scenario: &Scenario, mode: Option<NmsMode>) -> String {
+fn with_mode(scenario: Scenario, mode: Option<NmsMode>) -> String {
     match mode {
         Some(mode) => format!("{scenario} {}", mode.name()),
         None => scenario.to_string(),
@@ -261,7 +261,7 @@ fn measurement_name(asked: &Asked, position: usize, mode: Option<NmsMode>) -> St
         .iter()
         .filter(|ask| ask.scenario == scenario)
         .count();
-    let name = with_mode(&scenario, mode).replace(' ', "-");
+    let name = with_mode(scenario, mode).replace(' ', "-");
     if same > 1 {
         format!("{}-{name}", position + 1)
     } else {

@@ -109,7 +109,7 @@ pub fn score_all(
         return Ok(None);
     }
     for (_, _, summary) in &runs {
-        bench.spent.detection = bench.spent.detection + summary.elapsed;
+        bench.spent.detection += summary.elapsed;
     }
     let answers: Vec<Answer> = receiver.iter().collect();
     let shown: Vec<_> = runs

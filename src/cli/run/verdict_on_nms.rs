@@ -154,7 +154,7 @@ mod tests {
         let regular = (Some(NmsMode::Regular), scores(0.34, 0.4));
         let fast = (Some(NmsMode::Fast), scores(0.32, 0.4));
         assert_eq!(comparison(&[], &[]), "");
-        assert_eq!(comparison(&[], &[regular.clone()]), "");
+        assert_eq!(comparison(&[], std::slice::from_ref(&regular)), "");
         assert_eq!(comparison(&[], &[(None, scores(0.3, 0.3))]), "");
         let text = comparison(&[], &[regular.clone(), fast]);
         assert!(
