@@ -1,6 +1,8 @@
 //! Post-processing takes no memory after its first call. Alone in its file: the counting allocator sees the whole
 //! process.
 
+#![allow(clippy::cast_possible_wrap)] // Sizes of the heads.
+
 use std::alloc::System;
 use std::collections::BTreeSet;
 
