@@ -7,6 +7,7 @@ pub mod import;
 mod inference;
 pub mod interrupt;
 pub mod nms;
+pub mod peak;
 pub mod plan;
 pub mod run;
 pub mod score;

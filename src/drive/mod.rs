@@ -8,6 +8,7 @@ mod set;
 
 pub use set::{run_set, Stand, Tells};
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::clock::Clock;
@@ -34,6 +35,16 @@ pub struct Progress<'a> {
     pub record: &'a Record,
     /// Answers since the watcher was last called.
     pub recent: &'a [Completion],
+    end: &'a Cell<bool>,
+}
+
+impl Progress<'_> {
+    /// Ends the run here, because the watcher has seen enough: [`Ending::Decided`]. What is
+    /// outstanding is given up; the system under test must not be used for another run before it
+    /// has dropped that.
+    pub fn end_run(&self) {
+        self.end.set(true);
+    }
 }
 
 /// How a run came to its end.
@@ -50,6 +61,8 @@ pub enum Ending {
     },
     /// Somebody asked the run to stop.
     Interrupted,
+    /// The watcher had seen enough: [`Progress::end_run`].
+    Decided,
 }
 
 /// What a run may be told from outside, and how patient it is.
@@ -109,6 +122,9 @@ pub fn drive<Source: QuerySource>(
         }
         if now.saturating_since(inbox.last_observed) >= OBSERVE_EVERY {
             inbox.observe(now, record, observe);
+            if inbox.end.get() {
+                return Ok(Ending::Decided);
+            }
         }
     }
 }
@@ -123,6 +139,7 @@ struct Inbox {
     recent: Vec<Completion>,
     last_progress: Timestamp,
     last_observed: Timestamp,
+    end: Cell<bool>,
 }
 
 impl Inbox {
@@ -132,6 +149,7 @@ impl Inbox {
             recent: Vec::with_capacity(RECENT_ROOM),
             last_progress: now,
             last_observed: now,
+            end: Cell::new(false),
         }
     }
 
@@ -156,6 +174,7 @@ impl Inbox {
             now,
             record,
             recent: &self.recent,
+            end: &self.end,
         });
         self.recent.clear();
         self.last_observed = now;

@@ -301,3 +301,50 @@ fn an_interrupt_keeps_what_was_measured() {
     assert!(record.completed_count() > 0 && record.outstanding() > 0);
     assert_eq!(seen as u64, record.completed_count());
 }
+
+#[test]
+fn a_watcher_that_has_seen_enough_ends_the_run_with_answers_outstanding() {
+    let clock = Clockwork::new();
+    let source = Even {
+        count: 1_000,
+        size: 1,
+        gap: ms(5),
+        made: 0,
+        unread: 0,
+    };
+    let rules = IssueRules {
+        pacing: OPEN,
+        query_count_min: 0,
+        target_duration: ms(0),
+        query_count_max: None,
+        duration_max: None,
+        accuracy: false,
+    };
+    let mut issuer = Issuer::new(source, rules, clock.now(), SampleId(0));
+    let mut record = Record::new(clock.now(), SampleId(0), Keep::default(), 16, 1);
+    let mut sut = Simulated::new(clock.clone(), steady());
+    let control = Control {
+        interrupted: &AtomicBool::new(false),
+        no_progress_limit: ms(1_000),
+    };
+    let mut looks = 0;
+    let mut watch = |progress: &Progress<'_>| {
+        looks += 1;
+        if progress.record.completed_count() >= 40 {
+            progress.end_run();
+        }
+    };
+    let ending = drive(
+        &mut issuer,
+        &mut sut,
+        &clock,
+        &mut record,
+        &control,
+        &mut watch,
+    )
+    .unwrap();
+    assert_eq!(ending, Ending::Decided);
+    // 25 answers in each 250 ms: the second look is the first that sees 40.
+    assert_eq!((looks, record.completed_count()), (2, 50));
+    assert!(record.outstanding() > 0);
+}

@@ -225,6 +225,8 @@ fn ending_reason(ending: Ending) -> Option<Reason> {
             silent,
         }),
         Ending::Interrupted => Some(Reason::Interrupted),
+        // A probe of a search: its watcher has judged it.
+        Ending::Decided => None,
     }
 }
 

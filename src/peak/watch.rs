@@ -1,0 +1,180 @@
+//! When a probe is decided before its end.
+//!
+//! Of each query one fact counts: whether it was over the bound. A query that has waited longer than
+//! the bound is over it at once, answered or not, so that overload shows as soon as it exists. Queries
+//! count in their order up to the first that is still undecided, so that quick answers do not
+//! overtake slow ones.
+//!
+//! A probe ends early when
+//!
+//! * more queries are over the bound than the whole probe may have (no chance is involved), or
+//! * the share of queries over the bound is surely above, or surely below, what the percentile
+//!   tolerates, by the binomial test of early stopping used in both directions.
+//!
+//! Looking again and again gives chance many chances. So each direction looks only when the count
+//! has grown by a quarter, and its `k`-th look (from 0) may err with `DOUBT / ((k + 1) (k + 2))`; these
+//! add up to `DOUBT`, however many looks there are.
+//!
+//! The binomial test takes queries for independent. A queue is none: one stall delays many in a row, and
+//! a rate just above capacity looks well until its queue has grown. Therefore both tests also wait
+//! for a least span of time, which the rules give; and a run of full length confirms the answer.
+
+use crate::metrics::early_stopping::{is_surely_beyond, is_surely_within, CONFIDENCE};
+use crate::metrics::percentile::loadgen_rank;
+use crate::record::{Record, SampleLatency};
+use crate::units::{Latency, Timestamp};
+
+use super::Slo;
+
+/// The chance that each direction's looks, all together, end a probe wrongly.
+const DOUBT: f64 = 1.0 - CONFIDENCE;
+
+/// Surely beyond the tolerance is looked for from this many queries on.
+const FIRST_LOOK: u64 = 8;
+
+/// What a probe is watched by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ProbeRules {
+    /// The objective.
+    pub slo: Slo,
+    /// Queries of the whole probe, where they are known beforehand.
+    pub query_count: Option<u64>,
+    /// No probe passes early before this has passed …
+    pub least_pass: Latency,
+    /// … and none fails early by the binomial test before this.
+    pub least_fail: Latency,
+}
+
+/// Why a probe ended early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SurelyEnded {
+    /// Surely below the tolerated share of queries over the bound.
+    Within,
+    /// Surely above it.
+    Beyond,
+    /// More queries are over the bound already than the whole probe may have.
+    Exhausted,
+}
+
+/// Watches one probe.
+#[derive(Debug, Clone)]
+pub struct ProbeWatch {
+    rules: ProbeRules,
+    over_allowed: Option<u64>,
+    query_count: u64,
+    over_count: u64,
+    within: Looks,
+    beyond: Looks,
+}
+
+impl ProbeWatch {
+    /// A watch over a probe that has not begun.
+    pub fn new(rules: ProbeRules) -> Self {
+        // Fewer queries prove nothing, even when none of them is over.
+        let first = (DOUBT / 2.0).ln() / rules.slo.quantile.as_share().ln();
+        let allowed = |count: u64| {
+            let within = loadgen_rank(count.max(1) as usize, rules.slo.quantile) as u64 + 1;
+            count.saturating_sub(within)
+        };
+        Self {
+            rules,
+            over_allowed: rules.query_count.map(allowed),
+            query_count: 0,
+            over_count: 0,
+            within: Looks::from(first.ceil() as u64),
+            beyond: Looks::from(FIRST_LOOK),
+        }
+    }
+
+    /// Queries that count so far, and how many of them are over the bound.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.query_count, self.over_count)
+    }
+
+    /// Takes in what has happened up to `now`, and says whether the probe is decided.
+    pub fn look(&mut self, record: &Record, now: Timestamp) -> Option<SurelyEnded> {
+        self.count(record, now);
+        if self.over_allowed.is_some_and(|most| self.over_count > most) {
+            return Some(SurelyEnded::Exhausted);
+        }
+        let (count, over, quantile) = (self.query_count, self.over_count, self.rules.slo.quantile);
+        let elapsed = now.saturating_since(record.start());
+        if elapsed >= self.rules.least_fail {
+            let doubt = self.beyond.at(count);
+            if doubt.is_some_and(|doubt| is_surely_beyond(count, over, quantile, doubt)) {
+                return Some(SurelyEnded::Beyond);
+            }
+        }
+        if elapsed >= self.rules.least_pass {
+            let doubt = self.within.at(count);
+            if doubt.is_some_and(|doubt| is_surely_within(count, over, quantile, doubt)) {
+                return Some(SurelyEnded::Within);
+            }
+        }
+        None
+    }
+
+    /// Goes on from query to query until one is undecided.
+    fn count(&mut self, record: &Record, now: Timestamp) {
+        let size = record.samples_per_query() as usize;
+        while self.query_count < record.query_count() {
+            let first = self.query_count as usize * size;
+            let samples = (first..first + size).map(|position| record.latency_at(position));
+            let Some(is_over) = is_over(samples, self.rules.slo.bound, now) else {
+                break;
+            };
+            self.query_count += 1;
+            self.over_count += u64::from(is_over);
+        }
+    }
+}
+
+/// Whether a query is over the bound, as it is with its first sample; `None` when that is still open.
+fn is_over(
+    samples: impl Iterator<Item = SampleLatency>,
+    bound: Latency,
+    now: Timestamp,
+) -> Option<bool> {
+    let mut is_open = false;
+    for sample in samples {
+        let (latency, is_answered) = match sample {
+            SampleLatency::Answered(latency) => (latency, true),
+            SampleLatency::WaitingSince(begin) => (now.saturating_since(begin), false),
+        };
+        if latency > bound {
+            return Some(true);
+        }
+        is_open |= !is_answered;
+    }
+    (!is_open).then_some(false)
+}
+
+/// Looks at geometrically spaced counts, each with its share of the doubt.
+#[derive(Debug, Clone)]
+struct Looks {
+    next: u64,
+    made: u32,
+}
+
+impl Looks {
+    const fn from(first: u64) -> Self {
+        Self {
+            next: first,
+            made: 0,
+        }
+    }
+
+    /// The doubt of a look at `count`; `None` when the next look is later.
+    fn at(&mut self, count: u64) -> Option<f64> {
+        if count < self.next {
+            return None;
+        }
+        let look = f64::from(self.made);
+        self.made += 1;
+        self.next = (count + count / 4).max(count + 1);
+        Some(DOUBT / ((look + 1.0) * (look + 2.0)))
+    }
+}
+
+#[cfg(test)]
+mod tests;
