@@ -5,7 +5,7 @@ pub mod args;
 use crate::cli::failure::Failure;
 use crate::drive::{Ending, Progress};
 use crate::issue::IssueEnd;
-use crate::metrics::early_stopping::passing_needed;
+use crate::metrics::early_stopping::{min_query_count, passing_needed};
 use crate::peak::{
     probe_seed, Load, Probe, ProbeRules, ProbeWatch, Purpose, Search, SearchRules, Slo, SurelyEnded,
 };
@@ -36,9 +36,9 @@ const START_LEAST: f64 = 1.0 / 16.0;
 /// More samples in a query are taken for a mistake.
 const STREAMS_MAX: f64 = 65_536.0;
 
-/// No probe fails by chance within so many latency bounds: a stall of the machine delays queries in
-/// a row, and this much time lets a short one fade.
-const LEAST_FAIL_BOUNDS: u64 = 10;
+/// This part of its length a probe waits before the binomial test may fail it, and so long the search
+/// pauses before it repeats a load that failed, so that one stall is not met twice.
+const PATIENCE: u64 = 4;
 
 /// A closed loop has no queue that could still be growing.
 const LEAST_PASS_BOUNDS_CLOSED: u64 = 20;
@@ -81,6 +81,9 @@ pub trait Trials {
     /// When the system under test fails or a file cannot be written.
     fn confirm(&mut self, settings: &TestSettings) -> Result<Option<Summary>, Failure>;
 
+    /// Lets time pass in which nothing is issued; an interrupt may cut it short.
+    fn pause(&mut self, span: Latency);
+
     /// Called before a run.
     fn begins(&mut self, _entry: &PeakEntry, _probe: &Probe) {}
 
@@ -117,6 +120,9 @@ impl Quest<'_> {
         let mut search = Search::new(rules);
         let mut entry = PeakEntry::new(slo, &rules);
         while let Some(probe) = search.next() {
+            if probe.purpose == Purpose::Repeat {
+                trials.pause(self.patience());
+            }
             trials.begins(&entry, &probe);
             let made = match probe.purpose {
                 Purpose::Confirm => self.confirm(trials, slo, &probe)?,
@@ -171,9 +177,14 @@ impl Quest<'_> {
         }
     }
 
-    /// The settings of a run of full length at a load.
+    /// The settings of a run of full length at a load. Where early stopping judges it, it gets the
+    /// queries that the test needs at least: with fewer no load could be confirmed.
     fn settings_at(&self, slo: Slo, load: f64) -> TestSettings {
         let mut settings = self.settings.clone();
+        if self.rules.early_stopping_required {
+            let enough = min_query_count(slo.quantile);
+            settings.min_query_count = settings.min_query_count.max(enough);
+        }
         match self.load() {
             Load::Rate => {
                 settings.server_target_qps = Rate::per_second(load).expect("loads are above zero");
@@ -195,11 +206,10 @@ impl Quest<'_> {
     /// The settings of a probe: shorter, and under a schedule of its own.
     fn settings_of_probe(&self, slo: Slo, probe: &Probe) -> (TestSettings, u64) {
         let mut settings = self.settings_at(slo, probe.load);
-        let longest = self.ask.probe.as_nanos().div_ceil(1_000_000);
-        settings.min_duration_ms = settings.min_duration_ms.min(longest);
+        settings.min_duration_ms = self.probe_duration_ms();
         // With fewer no percentile is proven even if none of them is slow.
         let enough = passing_needed(slo.quantile, 0);
-        settings.min_query_count = settings.min_query_count.min(enough);
+        settings.min_query_count = self.settings.min_query_count.min(enough);
         settings.max_duration_ms = 0;
         settings.max_query_count = 0;
         settings.accuracy_log_probability = 0.0;
@@ -219,6 +229,15 @@ impl Quest<'_> {
         }
         let seed = self.seed_in_use(&settings);
         (settings, seed)
+    }
+
+    fn probe_duration_ms(&self) -> u64 {
+        let longest = self.ask.probe.as_nanos().div_ceil(1_000_000);
+        self.settings.min_duration_ms.min(longest)
+    }
+
+    fn patience(&self) -> Latency {
+        Latency::from_millis(self.probe_duration_ms() / PATIENCE)
     }
 
     fn seed_in_use(&self, settings: &TestSettings) -> u64 {
@@ -246,7 +265,7 @@ impl Quest<'_> {
             slo,
             query_count,
             least_pass,
-            least_fail: bounds(LEAST_FAIL_BOUNDS as f64),
+            least_fail: self.patience(),
         }
     }
 

@@ -169,6 +169,10 @@ impl Trials for OnVirtualTime<'_> {
         Ok(summary)
     }
 
+    fn pause(&mut self, span: Latency) {
+        self.clock.advance(span);
+    }
+
     fn told(&mut self, entry: &PeakEntry) -> Result<(), Failure> {
         self.folder
             .write(PEAK_FILE, |out| {

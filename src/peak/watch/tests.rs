@@ -1,7 +1,7 @@
 use super::*;
 use crate::issue::IssuedQuery;
 use crate::record::{Completion, Keep, Stages};
-use crate::units::{Quantile, QuerySample, SampleId, SampleIndex};
+use crate::units::{QuerySample, SampleId, SampleIndex};
 
 const MS: u64 = 1_000_000;
 
@@ -224,4 +224,34 @@ fn repeated_looks_err_no_more_often_than_stated() {
     // A hundredth each, and four standard deviations of a count of 20.
     assert!(passed <= 20 + 18, "{passed} of {probes}");
     assert!(failed <= 20 + 18, "{failed} of {probes}");
+}
+
+#[test]
+fn a_probe_passes_early_only_with_half_of_the_bound_to_spare() {
+    for (latency_ms, expected) in [(50, Some(SurelyEnded::Within)), (51, None)] {
+        let mut facts = Facts::new();
+        let mut watch = ProbeWatch::new(rules(Quantile::P90, None));
+        let mut ended = None;
+        for ms in (0..10_000).step_by(10) {
+            let id = facts.issue(ms);
+            facts.answer(id, ms + latency_ms);
+            ended = ended.or(watch.look(&facts.record, at(ms + latency_ms)));
+        }
+        assert_eq!(ended, expected, "{latency_ms} ms");
+    }
+}
+
+#[test]
+fn a_probe_fails_early_by_the_test_only_with_more_than_twice_the_tolerated_share() {
+    for (every, expected) in [(3, Some(SurelyEnded::Beyond)), (6, None)] {
+        let mut facts = Facts::new();
+        let mut watch = ProbeWatch::new(rules(Quantile::P90, None));
+        let mut ended = None;
+        for ms in (0..10_000).step_by(10) {
+            let id = facts.issue(ms);
+            facts.answer(id, ms + if id % every == 0 { 101 } else { 60 });
+            ended = ended.or(watch.look(&facts.record, at(ms + 101)));
+        }
+        assert_eq!(ended, expected, "one in {every}");
+    }
 }
