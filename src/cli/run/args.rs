@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::compat::CompatWord;
 use crate::cli::test_args::ConfArgs;
 use crate::placement::plan::LARGEST_COUNT;
 use crate::postprocess::NmsMode;
+use crate::scenario::TestMode;
 
 const WHAT: &str = "What is asked";
 const FILES: &str = "LoadGen's configuration files";
@@ -27,6 +29,13 @@ pub struct RunArgs {
     /// Only accuracy, no performance
     #[arg(long, help_heading = WHAT)]
     pub accuracy_only: bool,
+    /// LoadGen's test mode: PerformanceOnly, AccuracyOnly, SubmissionRun (both in one test) or
+    /// FindPeakPerformance [default: performance, then accuracy of all pictures once]
+    #[arg(long, value_name = "MODE", help_heading = WHAT)]
+    pub mode: Option<TestMode>,
+    /// Which LoadGen's random streams to repeat: v6, v5 or v4-gcc10 [default: v6]
+    #[arg(long, value_name = "NAME", help_heading = WHAT)]
+    pub compat: Vec<CompatWord>,
     /// A setting by LoadGen's name, such as `min_query_count=300`; may be repeated
     #[arg(long, value_name = "KEY=VALUE", num_args = 1.., help_heading = WHAT)]
     pub set: Vec<String>,

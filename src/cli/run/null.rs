@@ -10,11 +10,12 @@ use serde_json::json;
 use super::args::{RunArgs, Span};
 use super::asks::{Ask, Asked, Pace};
 use super::measure::write_raw;
+use super::null_system::{logged_answers, refuse_what_needs_a_model};
 use crate::cli::failure::{Blame, Failure, Outcome};
 use crate::cli::interrupt::{is_interrupted, INTERRUPTED};
 use crate::clock::Monotonic;
 use crate::drive::{run_set, Control, Stand, Tells, NO_PROGRESS_LIMIT};
-use crate::plan::Plan;
+use crate::plan::{FirstIds, Plan};
 use crate::report::document::{Document, RunEntry, SCHEMA_VERSION};
 use crate::report::folder::{utc_iso, RunFolder};
 use crate::report::mlperf::accuracy;
@@ -60,10 +61,17 @@ const RULES: Rules = Rules {
 pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
     let mut args = args.clone();
     let has_duration = |pair: &String| pair.trim_start().starts_with("min_duration_ms");
-    if args.duration.is_none() && !args.set.iter().any(has_duration) {
+    let is_short = args.duration.is_none() && !args.set.iter().any(has_duration);
+    if is_short {
         args.duration = Some(Span(DURATION));
     }
-    let asked = Asked::read(&args)?;
+    let mut asked = Asked::read(&args)?;
+    refuse_what_needs_a_model(&args, &asked)?;
+    if is_short {
+        asked.file_notes.push(format!(
+            "each run of the null system lasts {DURATION}, whatever a file says; --duration gives it another time"
+        ));
+    }
     let name = format!("{NAME}-{}", asked.name);
     let folder = RunFolder::create(&args.output_dir, &name, SystemTime::now()).or_environment()?;
     let clock = Monotonic::new();
@@ -81,12 +89,12 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
             1 => folder.clone(),
             _ => folder.sub(&own).or_environment()?,
         };
-        let mut entry = measure(ask, clock, args.trace, &inside)?;
+        let mut entry = measure(ask, asked.compat.profile, clock, args.trace, &inside)?;
         entry.folder = Some(own);
         entries.push(entry);
-        write_document(&folder, &entries, asked.asks.len())?;
+        write_document(&folder, &entries, &asked)?;
     }
-    report(&args, &entries, asked.asks.len(), &folder)?;
+    report(&args, &entries, &asked, &folder)?;
     Ok(if is_interrupted() {
         Outcome::Interrupted
     } else if entries.iter().any(|entry| entry.valid == Some(false)) {
@@ -98,13 +106,13 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
 
 fn measure(
     ask: &Ask,
+    compat: CompatProfile,
     clock: Monotonic,
     trace: bool,
     folder: &RunFolder,
 ) -> Result<RunEntry, Failure> {
     let settings = ask.settle(&PACE);
     let mode = TestMode::PerformanceOnly;
-    let compat = CompatProfile::V6;
     let plan = Plan::new(&settings, ask.scenario, mode, TOTAL, PERFORMANCE, compat).or_usage()?;
     let set = &plan.sets()[0];
     let began = SystemTime::now();
@@ -122,7 +130,8 @@ fn measure(
     let ending = ending.or_environment()?;
     write_raw(folder, &plan, set, &record, began)?;
     if trace {
-        super::logs::write_trace(folder, &plan, set, &record, began)?;
+        let first = (FirstIds::default(), Latency::ZERO);
+        super::logs::write_trace(folder, &plan, set, &record, first, began)?;
     }
     let summary = conclude(record, plan.effective(), ending, RULES);
     TestLog {
@@ -147,19 +156,23 @@ fn measure(
     .write(folder)
     .or_environment()?;
     folder
-        .write(ACCURACY_FILE, |out| accuracy::write([], out))
+        .write(ACCURACY_FILE, |out| {
+            accuracy::write(logged_answers(&plan, set, summary.sample_count), out)
+        })
         .or_environment()?;
     Ok(RunEntry::new(NAME, NAME, None).with_summary(&summary, plan.effective(), RULES))
 }
 
-fn write_document(folder: &RunFolder, entries: &[RunEntry], planned: usize) -> Result<(), Failure> {
+fn write_document(folder: &RunFolder, entries: &[RunEntry], asked: &Asked) -> Result<(), Failure> {
     let document = json!({
         "schema_version": SCHEMA_VERSION,
-        "complete": entries.len() == planned && !is_interrupted(),
+        "complete": entries.len() == asked.asks.len() && !is_interrupted(),
         "sut_name": NAME,
         "detbench_version": env!("CARGO_PKG_VERSION"),
         "written_at": utc_iso(SystemTime::now()),
         "command_line": std::env::args().collect::<Vec<_>>(),
+        "compat": asked.compat.profile.name(),
+        "notes": asked.file_notes,
         "runs": entries,
     });
     folder
@@ -173,13 +186,13 @@ fn write_document(folder: &RunFolder, entries: &[RunEntry], planned: usize) -> R
 fn report(
     args: &RunArgs,
     entries: &[RunEntry],
-    planned: usize,
+    asked: &Asked,
     folder: &RunFolder,
 ) -> Result<(), Failure> {
     if args.json {
         let document = Document {
             schema_version: SCHEMA_VERSION,
-            complete: entries.len() == planned && !is_interrupted(),
+            complete: entries.len() == asked.asks.len() && !is_interrupted(),
             runs: entries.to_vec(),
         };
         println!("{}", serde_json::to_string(&document).or_environment()?);
@@ -208,6 +221,9 @@ fn report(
         for reason in &entry.invalid_reasons {
             println!("INVALID {scenario}: {reason}.");
         }
+    }
+    for note in &asked.file_notes {
+        println!("note: {note}");
     }
     println!("results in {}", folder.path().display());
     Ok(())

@@ -11,10 +11,12 @@
 //!                    \-> data threads: decode, resize -/        (only in the end-to-end region)
 //! ```
 
+mod answers;
 mod batch;
 mod data;
 mod worker;
 
+pub use answers::{Answer, AnswerLog, ChosenSamples};
 pub use data::Recipe;
 
 use std::collections::VecDeque;
@@ -27,7 +29,7 @@ use crossbeam::channel::{bounded, Receiver, RecvTimeoutError, Sender, TrySendErr
 use super::{SutError, SystemUnderTest};
 use crate::clock::{Clock, Monotonic};
 use crate::library::LoadedSamples;
-use crate::postprocess::{Detection, Detector};
+use crate::postprocess::Detector;
 use crate::record::Completion;
 use crate::runtime::Model;
 use crate::units::{Latency, QuerySample, SampleIndex, Timestamp};
@@ -75,17 +77,6 @@ pub struct WarmUpReport {
     pub fastest: Option<Latency>,
 }
 
-/// One sample's detections, in an accuracy run.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Answer {
-    /// Which sample.
-    pub sample: SampleIndex,
-    /// Which of the detectors.
-    pub detector: usize,
-    /// What it found, best first.
-    pub detections: Vec<Detection>,
-}
-
 /// What the workers do in one run.
 #[derive(Clone)]
 pub struct Assignment {
@@ -101,8 +92,8 @@ pub struct Assignment {
     pub warm_up: WarmUp,
     /// A picture to warm up with.
     pub warm_up_sample: SampleIndex,
-    /// Where answers go in an accuracy run; a performance run drops them.
-    pub answers: Option<Sender<Answer>>,
+    /// Which answers are handed out, if any; the others are made and dropped.
+    pub answers: Option<AnswerLog>,
     /// Set to end the warm-up at the next inference.
     pub interrupted: &'static AtomicBool,
 }
