@@ -55,9 +55,17 @@ impl PeakArgs {
     /// # Errors
     /// Where the scenario has no load to raise, or no objective.
     pub fn ask(&self, scenario: Scenario) -> Result<Option<PeakAsk>, Failure> {
-        if !self.find_peak {
-            return Ok(None);
+        match self.find_peak {
+            true => self.demand(scenario).map(Some),
+            false => Ok(None),
         }
+    }
+
+    /// The search in `scenario`, whether the flag asks for it or a mode does.
+    ///
+    /// # Errors
+    /// As [`PeakArgs::ask`].
+    pub fn demand(&self, scenario: Scenario) -> Result<PeakAsk, Failure> {
         let refuse = |why: &str| {
             Err(Failure::usage(format!(
                 "--find-peak with {scenario}: {why}; give --scenario Server or MultiStream"
@@ -82,12 +90,12 @@ impl PeakArgs {
             }
             Scenario::MultiStream | Scenario::Server => {}
         }
-        Ok(Some(PeakAsk {
+        Ok(PeakAsk {
             slo: self.slo,
             load_max: self.peak_max,
             precision: self.peak_precision.unwrap_or(PRECISION),
             probe: self.peak_probe.map_or(PROBE, |span| span.0),
-        }))
+        })
     }
 }
 

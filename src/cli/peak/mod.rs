@@ -207,8 +207,12 @@ impl Quest<'_> {
     fn settings_of_probe(&self, slo: Slo, probe: &Probe) -> (TestSettings, u64) {
         let mut settings = self.settings_at(slo, probe.load);
         settings.min_duration_ms = self.probe_duration_ms();
-        // With fewer no percentile is proven even if none of them is slow.
-        let enough = passing_needed(slo.quantile, 0);
+        // With fewer queries no percentile is proven, even if none of them is slow. A slow rate does
+        // not get to so many in time, and is judged by the percentile of those it has.
+        let mut enough = passing_needed(slo.quantile, 0);
+        if self.load() == Load::Rate {
+            enough = enough.min((probe.load * self.ask.probe.as_secs_f64()).ceil() as u64);
+        }
         settings.min_query_count = self.settings.min_query_count.min(enough);
         settings.max_duration_ms = 0;
         settings.max_query_count = 0;
@@ -375,15 +379,9 @@ fn entry_of(
 /// The file in the run folder that has the search, written anew after every run of it.
 pub const PEAK_FILE: &str = "peak.json";
 
-/// The entry of a search: that of its last confirming run, or one without performance, with the search and
-/// its verdict in it.
-pub fn closing_entry(
-    confirming: Option<RunEntry>,
-    blank: RunEntry,
-    scenario: Scenario,
-    peak: PeakEntry,
-) -> RunEntry {
-    let mut entry = confirming.unwrap_or(blank);
+/// The entry of a search: that of its last confirming run, or one without performance, with the search
+/// and its verdict in it.
+pub fn closing_entry(mut entry: RunEntry, scenario: Scenario, peak: PeakEntry) -> RunEntry {
     entry.scenario = Some(scenario);
     if !peak.confirmed {
         entry.valid = Some(false);

@@ -2,15 +2,18 @@
 
 use std::path::PathBuf;
 
+use clap::builder::ArgPredicate;
 use clap::{Args, ValueEnum};
 
 use super::compat::CompatWord;
+use crate::cli::peak::PeakArgs;
 use crate::cli::test_args::ConfArgs;
 use crate::placement::plan::LARGEST_COUNT;
 use crate::postprocess::NmsMode;
 use crate::scenario::TestMode;
 
 const WHAT: &str = "What is asked";
+const PEAK: &str = "Search for the highest load";
 const FILES: &str = "LoadGen's configuration files";
 const ON_WHAT: &str = "On which model and pictures";
 const POST: &str = "How detections are made";
@@ -21,7 +24,8 @@ const OUT: &str = "What comes out";
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
     /// SingleStream, MultiStream, Server, Offline, smoke, or a scenario file; may be repeated
-    #[arg(long, value_name = "NAME|FILE", default_value = "smoke", help_heading = WHAT)]
+    /// [with --find-peak: Server]
+    #[arg(long, value_name = "NAME|FILE", default_value = "smoke", default_value_if("find_peak", ArgPredicate::IsPresent, "Server"), help_heading = WHAT)]
     pub scenario: Vec<String>,
     /// Only performance, no accuracy
     #[arg(long, conflicts_with = "accuracy_only", help_heading = WHAT)]
@@ -51,6 +55,9 @@ pub struct RunArgs {
     /// Take the official seeds of this MLPerf Inference round, such as v6.1
     #[arg(long, value_name = "ROUND", help_heading = WHAT)]
     pub round: Option<String>,
+    /// A search for the highest load.
+    #[command(flatten, next_help_heading = PEAK)]
+    pub peak: PeakArgs,
     /// LoadGen's configuration files.
     #[command(flatten, next_help_heading = FILES)]
     pub conf: ConfArgs,

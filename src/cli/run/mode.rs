@@ -20,7 +20,7 @@ struct Wish {
 /// the flag, and that over the other files'.
 ///
 /// # Errors
-/// When `--benchmark-only` or `--accuracy-only` asks for something else, and for a peak search.
+/// When `--benchmark-only` or `--accuracy-only` asks for something else.
 pub fn decide(
     args: &RunArgs,
     of_files: Option<TestMode>,
@@ -50,10 +50,6 @@ pub fn decide(
         {
             excluded("--accuracy-only")
         }
-        TestMode::FindPeakPerformance => Err(Failure::usage(format!(
-            "{} is no mode of `run`: give --mode PerformanceOnly with --target-qps RATE for one rate",
-            wish.source
-        ))),
         mode => Ok(Some(mode)),
     }
 }
@@ -108,7 +104,10 @@ mod tests {
                 "--mode PerformanceOnly --accuracy-only",
                 "--accuracy-only and --mode PerformanceOnly",
             ),
-            ("--mode FindPeakPerformance", "is no mode of `run`"),
+            (
+                "--mode FindPeakPerformance --accuracy-only",
+                "--accuracy-only and --mode FindPeakPerformance",
+            ),
         ] {
             let refused = decided(flags, None, None).unwrap_err();
             assert!(refused.contains(expected), "{refused}");

@@ -36,6 +36,7 @@ pub fn refuse_what_needs_a_model(args: &RunArgs, asked: &Asked) -> Result<(), Fa
 fn model_flag(args: &RunArgs) -> Option<&'static str> {
     let given = [
         ("--accuracy-only", args.accuracy_only),
+        ("--find-peak", args.peak.find_peak),
         ("--model", args.model.is_some()),
         ("--model-config", args.model_config.is_some()),
         ("--images", args.images.is_some()),

@@ -54,8 +54,9 @@ pub(super) fn run(
         promise: promise(simulation),
     };
     let peak = quest.seek(&mut trials)?;
-    let blank = RunEntry::new(MODEL, MODEL, None);
-    let entry = closing_entry(trials.entry.take(), blank, args.test.scenario, peak);
+    let confirming = trials.entry.take();
+    let entry = confirming.unwrap_or_else(|| RunEntry::new(MODEL, MODEL, None));
+    let entry = closing_entry(entry, args.test.scenario, peak);
     let is_confirmed = entry.peak.as_ref().is_some_and(|peak| peak.confirmed);
     let (test, sut) = (&trials.test, trials.sut(0));
     let last = trials.as_run(test, sut.name());
