@@ -120,8 +120,14 @@ fn the_peak_of_two_servers_lies_where_a_scan_of_the_plain_queue_says() {
         assert_eq!(peak["confirmed"], true);
         // Ten minutes at 150/s tell a share of 1 % to a few hundredths of that, which is about a
         // hundredth of the rate here; a step down below an unconfirmed rate is two hundredths more.
-        assert!(passed > 0.94 * limit && passed < 1.02 * limit, "{passed}, {limit}");
-        assert!(failed > passed && failed < 1.06 * limit, "{failed}, {limit}");
+        assert!(
+            passed > 0.94 * limit && passed < 1.02 * limit,
+            "{passed}, {limit}"
+        );
+        assert!(
+            failed > passed && failed < 1.06 * limit,
+            "{failed}, {limit}"
+        );
     }
 }
 
@@ -136,7 +142,10 @@ fn the_same_seed_gives_the_same_search_and_another_seed_another() {
     assert_eq!(first.files, second.files);
     let queries = |run: &Run| {
         let probes = run.peak()["probes"].as_array().unwrap().clone();
-        probes.iter().map(|probe| probe["query_count"].clone()).collect::<Vec<_>>()
+        probes
+            .iter()
+            .map(|probe| probe["query_count"].clone())
+            .collect::<Vec<_>>()
     };
     assert_ne!(queries(&first), queries(&other));
 }
@@ -162,7 +171,9 @@ fn every_probe_has_another_schedule_and_the_confirming_run_has_the_settings_own(
     assert!(seeds(true).iter().all(|&seed| seed == 12_345));
     assert_eq!(run.detail("requested_schedule_rng_seed"), 12_345);
     // A repeat is of the same load and makes other queries wait.
-    let repeats = probes.windows(2).filter(|pair| pair[1]["purpose"] == "repeat");
+    let repeats = probes
+        .windows(2)
+        .filter(|pair| pair[1]["purpose"] == "repeat");
     for pair in repeats {
         assert_eq!(pair[0]["load"], pair[1]["load"]);
         assert_ne!(pair[0]["latency_ns"], pair[1]["latency_ns"]);
@@ -171,7 +182,9 @@ fn every_probe_has_another_schedule_and_the_confirming_run_has_the_settings_own(
 
 #[test]
 fn the_logs_are_those_of_a_valid_run_of_full_length_at_the_answer() {
-    let run = simulate(&format!("{TWO_SERVERS} --find-peak --set min_duration_ms=120000"));
+    let run = simulate(&format!(
+        "{TWO_SERVERS} --find-peak --set min_duration_ms=120000"
+    ));
     let peak = run.peak();
     assert_eq!(run.detail("result_validity"), "VALID");
     assert_eq!(run.detail("early_stopping_met"), true);
@@ -202,12 +215,16 @@ fn overload_ends_a_probe_within_seconds() {
     // At twice the capacity the delay grows by half a second a second: 240 queries are late soon.
     assert!(elapsed < 3_000_000_000, "{elapsed} ns of a probe of 60 s");
     // What was outstanding is not answered into the next probe.
-    assert!(run.log("mlperf_log_detail.txt").contains("\"num_errors\", \"value\": 0"));
+    assert!(run
+        .log("mlperf_log_detail.txt")
+        .contains("\"num_errors\", \"value\": 0"));
 }
 
 #[test]
 fn one_stall_moves_neither_bracket_nor_answer_far() {
-    let calm = simulate(&format!("{TWO_SERVERS} --find-peak --set min_duration_ms=60000"));
+    let calm = simulate(&format!(
+        "{TWO_SERVERS} --find-peak --set min_duration_ms=60000"
+    ));
     let stalled = simulate(&format!(
         "{TWO_SERVERS} --find-peak --stall 30s:5s --set min_duration_ms=60000"
     ));
@@ -221,7 +238,11 @@ fn one_stall_moves_neither_bracket_nor_answer_far() {
 fn an_objective_that_no_rate_meets_is_said_so_and_a_criterion_failed() {
     let run = simulate(&format!("{TWO_SERVERS} --find-peak --slo p99=5ms"));
     assert_eq!(run.code, 1);
-    assert!(run.out.contains("p99 within 5.00 ms cannot be met"), "{}", run.out);
+    assert!(
+        run.out.contains("p99 within 5.00 ms cannot be met"),
+        "{}",
+        run.out
+    );
     let peak = run.peak();
     assert_eq!(peak["end"], "none_passed");
     assert_eq!(peak["highest_passed"], Value::Null);
@@ -238,12 +259,22 @@ fn a_system_without_limit_stops_at_the_upper_bound_and_says_that_it_is_one() {
     assert_eq!(peak["end"], "confirmed_at_ceiling");
     assert_eq!(peak["highest_passed"], 5_000.0);
     assert_eq!(peak["lowest_failed"], Value::Null);
-    assert!(run.out.contains("not bounded by p99 within 100 ms below 5000/s"), "{}", run.out);
+    assert!(
+        run.out
+            .contains("not bounded by p99 within 100 ms below 5000/s"),
+        "{}",
+        run.out
+    );
     // Without the flag the bound is half as much again as the servers could answer.
-    let run = simulate(&format!("{TWO_SERVERS} --find-peak --slo p50=1s --set min_duration_ms=1000"));
-    let highest = run.peak()["probes"].as_array().unwrap().iter().map(|probe| {
-        probe["load"].as_f64().unwrap()
-    }).fold(0.0, f64::max);
+    let run = simulate(&format!(
+        "{TWO_SERVERS} --find-peak --slo p50=1s --set min_duration_ms=1000"
+    ));
+    let highest = run.peak()["probes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|probe| probe["load"].as_f64().unwrap())
+        .fold(0.0, f64::max);
     assert!(highest <= 300.0, "{highest}");
     assert_eq!(run.peak()["ceiling"], 300.0);
 }
@@ -275,13 +306,28 @@ fn flags_that_make_no_search_are_refused_before_a_folder_is_made() {
         ("--scenario Offline --find-peak", "the peak already"),
         ("--scenario SingleStream --find-peak", "no load to raise"),
         ("--scenario MultiStream --find-peak", "--slo"),
-        ("--scenario Server --find-peak --slo p99:3", "is no objective"),
-        ("--scenario Server --find-peak --slo p99=3ms --slo p9=1ms", "multiple times"),
+        (
+            "--scenario Server --find-peak --slo p99:3",
+            "is no objective",
+        ),
+        (
+            "--scenario Server --find-peak --slo p99=3ms --slo p9=1ms",
+            "multiple times",
+        ),
         ("--scenario Server --slo p99=3ms", "--find-peak"),
         ("--scenario Server --find-peak --peak-max 0", "above zero"),
-        ("--scenario Server --find-peak --peak-precision 90%", "share"),
-        ("--scenario Server --find-peak --mode AccuracyOnly", "exclude each other"),
-        ("--scenario Offline --mode FindPeakPerformance", "needs scenario Server"),
+        (
+            "--scenario Server --find-peak --peak-precision 90%",
+            "share",
+        ),
+        (
+            "--scenario Server --find-peak --mode AccuracyOnly",
+            "exclude each other",
+        ),
+        (
+            "--scenario Offline --mode FindPeakPerformance",
+            "needs scenario Server",
+        ),
     ] {
         let run = simulate(&format!("{flags} --total-samples 8"));
         assert_eq!(run.code, 2, "{flags}: {}", run.errors);
@@ -299,7 +345,12 @@ fn loadgens_own_search_makes_its_trials_and_reports_the_best() {
     let detail = run.log("mlperf_log_detail.txt");
     let messages: Vec<&str> = detail
         .lines()
-        .filter_map(|line| line.split_once("\"generic_message\", \"value\": \"")?.1.split('"').next())
+        .filter_map(|line| {
+            line.split_once("\"generic_message\", \"value\": \"")?
+                .1
+                .split('"')
+                .next()
+        })
         .collect();
     assert_eq!(messages[0], "Starting FindPeakPerformance mode");
     assert!(messages[1].ends_with("base settings field: 50.000000"));
@@ -312,11 +363,13 @@ fn loadgens_own_search_makes_its_trials_and_reports_the_best() {
     assert_eq!(run.detail("effective_target_qps"), 50);
     let summary = run.log("mlperf_log_summary.txt");
     assert!(summary.contains("Mode     : FindPeakPerformance"));
-    let line = summary.lines().find(|line| line.starts_with("target_qps")).unwrap();
+    let line = summary
+        .lines()
+        .find(|line| line.starts_with("target_qps"))
+        .unwrap();
     let rate: f64 = line.rsplit(' ').next().unwrap().parse().unwrap();
     assert!((rate / found - 1.0).abs() < 1e-4, "{line}");
     assert_eq!(run.detail("result_perf_constraints_met"), true);
-    // Its first sample of each trial is the same: all engines begin anew.
     assert!(detail.matches("\"generated_query_count\"").count() >= 8);
     let again = simulate(&format!("{TWO_SERVERS} {LOADGEN}"));
     assert_eq!(run.files, again.files);
@@ -326,13 +379,61 @@ fn loadgens_own_search_makes_its_trials_and_reports_the_best() {
 fn loadgens_own_search_ends_at_a_bad_start_and_at_the_upper_bound() {
     let bad = simulate(&format!("{TWO_SERVERS} {LOADGEN} server_target_qps=300"));
     assert_eq!(bad.code, 1);
-    assert!(bad.detail("error_runtime").as_str().unwrap().contains("Initial lower bound"));
-    assert!(bad.log("mlperf_log_summary.txt").contains("1 ERROR encountered"));
+    assert!(bad
+        .detail("error_runtime")
+        .as_str()
+        .unwrap()
+        .contains("Initial lower bound"));
+    assert!(bad
+        .log("mlperf_log_summary.txt")
+        .contains("1 ERROR encountered"));
     // A hundred queries at once are answered within the bound at any rate.
     let endless = simulate(
         "--scenario Server --total-samples 64 --service fixed:1us --mode FindPeakPerformance --set \
          min_duration_ms=0 server_target_qps=1000",
     );
     assert_eq!(endless.code, 1, "{}", endless.out);
-    assert!(endless.detail("error_runtime").as_str().unwrap().contains("No rate up to"));
+    assert!(endless
+        .detail("error_runtime")
+        .as_str()
+        .unwrap()
+        .contains("No rate up to"));
+}
+
+#[test]
+fn a_search_that_run_cannot_make_is_refused_before_anything_is_fetched() {
+    let folder = tempfile::tempdir().unwrap();
+    let conf = folder.path().join("user.conf");
+    fs::write(&conf, "*.Offline.mode = 3\n").unwrap();
+    let conf = conf.display().to_string();
+    for (flags, expected) in [
+        ("--scenario smoke --find-peak".to_owned(), "SingleStream"),
+        ("--scenario MultiStream --find-peak".to_owned(), "--slo"),
+        ("--sut null --find-peak".to_owned(), "--sut null"),
+        (
+            "--find-peak --accuracy-only".to_owned(),
+            "cannot be used with",
+        ),
+        (
+            "--find-peak --mode SubmissionRun".to_owned(),
+            "exclude each other",
+        ),
+        (
+            format!("--scenario Offline --user-conf {conf}"),
+            "the peak already",
+        ),
+    ] {
+        let output = Command::cargo_bin("detbench")
+            .unwrap()
+            .arg("run")
+            .args(flags.split_whitespace())
+            .arg("--output-dir")
+            .arg(folder.path().join("results"))
+            .output()
+            .unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{flags}: {errors}");
+        assert!(errors.contains(expected), "{flags}: {errors}");
+        assert!(!folder.path().join("results").exists(), "{flags}");
+    }
 }

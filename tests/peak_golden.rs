@@ -76,7 +76,10 @@ fn rows(folder: &Path) -> Vec<Row> {
         .lines()
         .skip(1)
         .map(|line| {
-            let fields: Vec<u64> = line.split(',').map(|field| field.parse().unwrap()).collect();
+            let fields: Vec<u64> = line
+                .split(',')
+                .map(|field| field.parse().unwrap())
+                .collect();
             (fields[0], (fields[2] as u32, fields[3], fields[5]))
         })
         .collect();
@@ -149,7 +152,15 @@ fn compare(name: &str, folder: &Path) {
     let (total, performance) = (count("total"), count("perf"));
     let plan_of = |settings: &TestSettings| {
         let (scenario, mode) = (Scenario::Server, TestMode::FindPeakPerformance);
-        Plan::new(settings, scenario, mode, total, performance, CompatProfile::V6).unwrap()
+        Plan::new(
+            settings,
+            scenario,
+            mode,
+            total,
+            performance,
+            CompatProfile::V6,
+        )
+        .unwrap()
     };
     let base = plan_of(&settings);
     let mut rest = &rows(folder)[..];
@@ -163,10 +174,15 @@ fn compare(name: &str, folder: &Path) {
     let mut reported = 0;
     while let Some(trial) = search.next() {
         let mut own = settings.clone();
-        own.set("server_target_qps", &trial.rate.to_string()).unwrap();
+        own.set("server_target_qps", &trial.rate.to_string())
+            .unwrap();
         let plan = plan_of(&own);
         let generated = plan.generated(&plan.sets()[0]).query_count as usize;
-        assert!(rest.len() >= generated, "{name}: {} has no runs left", trial.rate);
+        assert!(
+            rest.len() >= generated,
+            "{name}: {} has no runs left",
+            trial.rate
+        );
         let (rows, more) = rest.split_at(generated);
         rest = more;
         let record = replay(&plan, rows);
@@ -183,7 +199,11 @@ fn compare(name: &str, folder: &Path) {
             summary,
         });
     }
-    assert!(rest.is_empty(), "{name}: {} samples of no trial", rest.len());
+    assert!(
+        rest.is_empty(),
+        "{name}: {} samples of no trial",
+        rest.len()
+    );
     let trials: Vec<TrialLog<'_>> = made
         .iter()
         .map(|made| TrialLog {

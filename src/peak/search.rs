@@ -191,9 +191,7 @@ impl Search {
         match (self.passed.last().copied(), self.failed) {
             (None, None) => Some((rules.start, Purpose::Grow)),
             (Some(passed), None) if passed >= rules.ceiling => Some((passed, Purpose::Confirm)),
-            (Some(passed), None) => {
-                Some(((passed * GROWTH).min(rules.ceiling), Purpose::Grow))
-            }
+            (Some(passed), None) => Some(((passed * GROWTH).min(rules.ceiling), Purpose::Grow)),
             (None, Some(failed)) if failed <= rules.floor => None,
             (None, Some(failed)) => {
                 let less = self.whole(failed / SHRINKAGE);

@@ -26,7 +26,9 @@ pub enum SloError {
         text: String,
     },
     /// The part before `=` is no percentile.
-    #[error("`{text}` is no percentile: give p and a number between 0 and 100, such as p99 or p99.9")]
+    #[error(
+        "`{text}` is no percentile: give p and a number between 0 and 100, such as p99 or p99.9"
+    )]
     Percentile {
         /// The part.
         text: String,
@@ -68,7 +70,9 @@ impl fmt::Display for Slo {
 
 /// Digits with at most one point: what `f64` reads besides, such as `inf` or `1e3`, is no such number.
 fn plain_number(text: &str) -> Option<f64> {
-    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let is_plain = text
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'.');
     text.parse().ok().filter(|_| is_plain)
 }
 

@@ -270,10 +270,16 @@ mod tests {
     fn every_end_has_a_sentence_with_its_bracket() {
         let rate = Load::Rate;
         let text = answered(rate, Some(187.5), Some(190.625), End::Confirmed);
-        assert!(text.contains("the peak is 187.5/s with p99 within 100 ms"), "{text}");
+        assert!(
+            text.contains("the peak is 187.5/s with p99 within 100 ms"),
+            "{text}"
+        );
         assert!(text.contains("190.6/s failed"), "{text}");
         let text = answered(rate, Some(400.0), None, End::ConfirmedAtCeiling);
-        assert!(text.contains("not bounded by p99 within 100 ms below 400/s"), "{text}");
+        assert!(
+            text.contains("not bounded by p99 within 100 ms below 400/s"),
+            "{text}"
+        );
         let text = answered(rate, None, Some(1.0), End::NonePassed);
         assert!(text.contains("cannot be met: 1/s failed already"), "{text}");
         let text = answered(Load::Streams, Some(7.0), Some(8.0), End::NotConfirmed);

@@ -73,10 +73,14 @@ impl PeakArgs {
         };
         match scenario {
             Scenario::SingleStream => {
-                return refuse("a query leaves when the last one is answered, so there is no load to raise");
+                return refuse(
+                    "a query leaves when the last one is answered, so there is no load to raise",
+                );
             }
             Scenario::Offline => {
-                return refuse("everything leaves at once and the throughput shown is the peak already");
+                return refuse(
+                    "everything leaves at once and the throughput shown is the peak already",
+                );
             }
             Scenario::MultiStream if self.slo.is_none() => {
                 return Err(Failure::usage(

@@ -31,7 +31,7 @@ pub struct RunArgs {
     #[arg(long, conflicts_with = "accuracy_only", help_heading = WHAT)]
     pub benchmark_only: bool,
     /// Only accuracy, no performance
-    #[arg(long, help_heading = WHAT)]
+    #[arg(long, conflicts_with = "find_peak", help_heading = WHAT)]
     pub accuracy_only: bool,
     /// LoadGen's test mode: PerformanceOnly, AccuracyOnly, SubmissionRun (both in one test) or
     /// FindPeakPerformance [default: performance, then accuracy of all pictures once]

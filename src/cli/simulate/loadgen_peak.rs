@@ -96,12 +96,21 @@ pub(super) fn run(
             return Ok(Outcome::Interrupted);
         }
     }
-    let end = search.end().expect("a search without a next trial has ended");
+    let end = search
+        .end()
+        .expect("a search without a next trial has ended");
     let (position, plan, latencies) = reported;
     folder
         .write("latencies.csv", |out| out.write_all(&latencies))
         .or_environment()?;
-    write_logs(args, test, &folder, &sut_name, (&made, position, &plan), end)?;
+    write_logs(
+        args,
+        test,
+        &folder,
+        &sut_name,
+        (&made, position, &plan),
+        end,
+    )?;
     let mut notes = test.notes.clone();
     notes.push(note(&made, end));
     if args.trace {

@@ -168,8 +168,14 @@ fn no_probe_passes_or_fails_by_the_test_before_its_least_span() {
             failed = failed.or(Some(ms));
         }
     }
-    assert!(passed.is_some_and(|ms| (5_000..6_000).contains(&ms)), "{passed:?}");
-    assert!(failed.is_some_and(|ms| (2_000..3_000).contains(&ms)), "{failed:?}");
+    assert!(
+        passed.is_some_and(|ms| (5_000..6_000).contains(&ms)),
+        "{passed:?}"
+    );
+    assert!(
+        failed.is_some_and(|ms| (2_000..3_000).contains(&ms)),
+        "{failed:?}"
+    );
 }
 
 #[test]
