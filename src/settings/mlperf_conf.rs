@@ -588,6 +588,20 @@ mod tests {
     }
 
     #[test]
+    fn a_percentage_is_loadgens_product_with_a_hundredth() {
+        for text in ["57", "94", "99.9", "99.95", "90"] {
+            let (reader, result) = user(
+                Scenario::Server,
+                &format!("*.Server.target_latency_percentile = {text}\n"),
+            );
+            result.unwrap();
+            let share = reader.settings.server_target_latency_percentile.as_share();
+            let product = text.parse::<f64>().unwrap() * 0.01;
+            assert_eq!(share.to_bits(), product.to_bits(), "{text}");
+        }
+    }
+
+    #[test]
     fn what_loadgen_ignores_is_noted_or_in_a_strict_reader_refused() {
         for (text, expected) in [
             ("*.Server.target_qps=5", "blanks around"),
