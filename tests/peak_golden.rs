@@ -172,7 +172,7 @@ fn compare(name: &str, folder: &Path) {
     );
     let mut made: Vec<Made> = Vec::new();
     let mut reported = 0;
-    while let Some(trial) = search.next() {
+    while let Some(trial) = search.next_trial() {
         let mut own = settings.clone();
         own.set("server_target_qps", &trial.rate.to_string())
             .unwrap();

@@ -107,7 +107,7 @@ impl LoadGenSearch {
     }
 
     /// The next trial; `None` when the search has ended.
-    pub fn next(&mut self) -> Option<Trial> {
+    pub fn next_trial(&mut self) -> Option<Trial> {
         let trial = match self.stage {
             Stage::Base => Trial {
                 rate: self.base,
@@ -155,9 +155,8 @@ impl LoadGenSearch {
         let rate = self.trial_rate.take().expect("a trial was asked for");
         let mut message = None;
         self.stage = match self.stage {
-            Stage::Base if has_passed => self.boundary(rate),
+            Stage::Base | Stage::Boundary { .. } if has_passed => self.boundary(rate),
             Stage::Base => Stage::Ended(LoadGenEnd::BadStart { rate }),
-            Stage::Boundary { .. } if has_passed => self.boundary(rate),
             Stage::Boundary { lower } => {
                 message = Some(format!(
                     "FindPeakPerformance: Found boundaries: [{lower:.6}, {rate:.6})"
@@ -204,7 +203,7 @@ mod tests {
 
     fn run(mut search: LoadGenSearch, limit: f64) -> (LoadGenEnd, Vec<f64>) {
         let mut rates = Vec::new();
-        while let Some(trial) = search.next() {
+        while let Some(trial) = search.next_trial() {
             rates.push(trial.rate);
             search.tell(trial.rate <= limit);
         }

@@ -23,7 +23,7 @@ pub use watch::{ProbeRules, ProbeWatch, SurelyEnded};
 
 /// The schedule seed of a probe: another one for each, and the same ones for the same settings.
 ///
-/// *Source*: the output function of SplitMix64 (Steele, Lea and Flood, 2014) at the probe's position.
+/// *Source*: the output function of `SplitMix64` (Steele, Lea and Flood, 2014) at the probe's position.
 pub fn probe_seed(schedule_seed: u64, probe_number: u32) -> u64 {
     let step = u64::from(probe_number).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let mut word = schedule_seed.wrapping_add(step);

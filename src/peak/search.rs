@@ -115,7 +115,7 @@ pub struct Answer {
     pub end: Option<End>,
 }
 
-/// The search as a state machine: ask for a [`Search::next`] probe, [`Search::tell`] how it went.
+/// The search as a state machine: ask for the [`Search::next_probe`], [`Search::tell`] how it went.
 #[derive(Debug, Clone)]
 pub struct Search {
     rules: SearchRules,
@@ -157,7 +157,7 @@ impl Search {
     ///
     /// # Panics
     /// When the outcome of the last one was not told.
-    pub fn next(&mut self) -> Option<Probe> {
+    pub fn next_probe(&mut self) -> Option<Probe> {
         assert!(self.current.is_none(), "the last probe has an outcome");
         if self.end.is_some() {
             return None;
@@ -300,7 +300,7 @@ mod tests {
     fn search(rules: SearchRules, mut passes: impl FnMut(&Probe) -> bool) -> (Answer, Vec<Probe>) {
         let mut search = Search::new(rules);
         let mut probes = Vec::new();
-        while let Some(probe) = search.next() {
+        while let Some(probe) = search.next_probe() {
             let has_passed = passes(&probe);
             search.tell(has_passed);
             probes.push(probe);
@@ -398,7 +398,7 @@ mod tests {
             .map(|probe| probe.load)
             .collect();
         assert_eq!(confirmations.last(), Some(&passed));
-        assert_eq!(confirmations[confirmations.len() - 2], failed);
+        assert_eq!(confirmations.iter().rev().nth(1), Some(&failed));
         assert!(confirmations.is_sorted_by(|a, b| a > b));
     }
 

@@ -55,9 +55,10 @@ impl PeakArgs {
     /// # Errors
     /// Where the scenario has no load to raise, or no objective.
     pub fn ask(&self, scenario: Scenario) -> Result<Option<PeakAsk>, Failure> {
-        match self.find_peak {
-            true => self.demand(scenario).map(Some),
-            false => Ok(None),
+        if self.find_peak {
+            self.demand(scenario).map(Some)
+        } else {
+            Ok(None)
         }
     }
 

@@ -119,7 +119,7 @@ impl Quest<'_> {
         let rules = self.search_rules(slo);
         let mut search = Search::new(rules);
         let mut entry = PeakEntry::new(slo, &rules);
-        while let Some(probe) = search.next() {
+        while let Some(probe) = search.next_probe() {
             if probe.purpose == Purpose::Repeat {
                 trials.pause(self.patience());
             }

@@ -39,7 +39,7 @@ const SHORT_WARM_UP: WarmUp = WarmUp {
 /// A pause wakes this often to see an interrupt.
 const PAUSE_STEP: Latency = Latency::from_millis(100);
 
-impl<'a> Bench<'a> {
+impl Bench<'_> {
     /// Searches the peak, and gives the confirming run with the search in its entry; `None` when it was
     /// interrupted before anything was issued.
     ///

@@ -54,7 +54,7 @@ pub(super) fn run(
     let set = &test.plan.sets()[0];
     let mut made: Vec<Made<'_>> = Vec::new();
     let mut reported = (0, test.plan.clone(), Vec::new());
-    while let Some(trial) = search.next() {
+    while let Some(trial) = search.next_trial() {
         let plan = plan_at(args, test, trial.rate)?;
         let mut sut = Simulated::new(clock.clone(), simulation.clone());
         let mut stand = Stand {

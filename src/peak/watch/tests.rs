@@ -255,7 +255,7 @@ fn a_probe_fails_early_by_the_test_only_with_more_than_twice_the_tolerated_share
         let mut ended = None;
         for ms in (0..10_000).step_by(10) {
             let id = facts.issue(ms);
-            facts.answer(id, ms + if id % every == 0 { 101 } else { 60 });
+            facts.answer(id, ms + if id.is_multiple_of(every) { 101 } else { 60 });
             ended = ended.or(watch.look(&facts.record, at(ms + 101)));
         }
         assert_eq!(ended, expected, "one in {every}");
