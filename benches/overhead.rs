@@ -9,7 +9,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::{Arc, Barrier};
+use std::thread::Scope;
 
 use detbench::cli::run::default_onnx;
 use detbench::clock::{Clock, Monotonic};
@@ -33,14 +35,19 @@ use detbench::units::{Latency, SampleId, SampleIndex};
 /// Nobody interrupts the bench but the system.
 static NEVER: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
 
-/// Turns of each comparison; the median ratio is printed.
-const TURNS: usize = 7;
+/// Turns of each comparison. Every turn opens sessions of its own on both sides: where a session's
+/// memory happens to lie moves its speed by some per cent, for as long as it lives.
+const TURNS: usize = 9;
 
-/// Inferences of a bare loop, and queries of a SingleStream run, in one turn.
-const INFERENCES: usize = 100;
+/// Pairs of blocks in one turn of SingleStream, each with a block of either side.
+const PAIRS: usize = 6;
 
-/// Samples of an Offline run for each core in one turn.
-const OFFLINE_SAMPLES: usize = 100;
+/// Inferences of a bare block, and queries of a SingleStream run.
+const INFERENCES: usize = 50;
+
+/// Samples of an Offline run for each core in one turn: its end, where one core is through and
+/// another still works, is one part in so many.
+const OFFLINE_SAMPLES: usize = 300;
 
 struct Subject {
     runtime: Runtime,
@@ -179,14 +186,14 @@ fn through(
     )
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+/// Lower quartile, median and upper quartile.
+fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
     values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+    [1, 2, 3].map(|quarter| values[values.len() * quarter / 4])
 }
 
 fn single_stream(subject: &Arc<Subject>) {
     let all = subject.cpus.clone();
-    let mut pool = subject.pool(std::slice::from_ref(&all));
     let settings = [
         ("min_query_count", INFERENCES.to_string()),
         ("min_duration_ms", "1".to_owned()),
@@ -194,49 +201,71 @@ fn single_stream(subject: &Arc<Subject>) {
     ];
     let (mut ratios, mut around, mut inference) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..TURNS {
-        let summary = through(subject, &mut pool, Scenario::SingleStream, &settings);
-        let stages = summary.stages.expect("the pool tells its stages");
-        let bare_p50 = on_cpu(subject, &all, |model| {
-            bare(model, &subject.samples, 3);
-            let mut latencies = bare(model, &subject.samples, INFERENCES);
-            LatencySummary::from_unsorted(&mut latencies)
-                .expect("some")
-                .p50
+        let mut pool = subject.pool(std::slice::from_ref(&all));
+        std::thread::scope(|scope| {
+            let mut bare = BareSession::open(scope, subject, &all);
+            // The first pair only warms both sides up.
+            for pair in 0..=PAIRS {
+                let bare_first = (pair % 2 == 0).then(|| bare.p50());
+                let summary = through(subject, &mut pool, Scenario::SingleStream, &settings);
+                let bare_p50 = bare_first.unwrap_or_else(|| bare.p50());
+                if pair == 0 {
+                    continue;
+                }
+                let stages = summary.stages.expect("the pool tells its stages");
+                let p50 = stages.inference.p50.as_nanos() as f64;
+                let others = stages.queue.p50.as_nanos() + stages.postprocess.p50.as_nanos();
+                ratios.push(p50 / bare_p50);
+                inference.push(p50 / 1e6);
+                around.push(others as f64 / 1e3);
+            }
         });
-        let p50 = stages.inference.p50.as_nanos() as f64;
-        ratios.push(p50 / bare_p50.as_nanos() as f64);
-        inference.push(p50 / 1e6);
-        around.push((stages.queue.p50.as_nanos() + stages.postprocess.p50.as_nanos()) as f64 / 1e3);
     }
+    let [low, ratio, high] = quartiles(ratios);
     println!(
-        "SingleStream, one session on {} cores: inference p50 {:.3} ms, {:.4} of the bare loop's; queue + NMS p50 {:.1} us",
+        "SingleStream, one session on {} cores: inference p50 {:.3} ms, {ratio:.4} of the bare loop's (quartiles {low:.3} to {high:.3}); queue + NMS p50 {:.1} us",
         all.len(),
-        median(inference),
-        median(ratios),
-        median(around)
+        quartiles(inference)[1],
+        quartiles(around)[1]
     );
 }
 
-/// Opens a session on a pinned thread and gives it to `work` there.
-fn on_cpu<T: Send>(
-    subject: &Subject,
-    cpus: &[usize],
-    work: impl FnOnce(&mut OnnxModel) -> T + Send,
-) -> T {
-    std::thread::scope(|scope| {
-        scope
-            .spawn(|| {
-                pin_current_thread(&cpus[..1]).expect("an allowed CPU");
-                work(&mut subject.open(cpus))
-            })
-            .join()
-            .expect("no panic")
-    })
+/// A bare session on a pinned thread of its own, which loops when it is asked to.
+struct BareSession {
+    ask: Sender<()>,
+    answers: Receiver<f64>,
+}
+
+impl BareSession {
+    fn open<'scope>(
+        scope: &'scope Scope<'scope, '_>,
+        subject: &'scope Subject,
+        cpus: &'scope [usize],
+    ) -> Self {
+        let (ask, asked) = channel();
+        let (answer, answers) = channel();
+        scope.spawn(move || {
+            pin_current_thread(&cpus[..1]).expect("an allowed CPU");
+            let mut model = subject.open(cpus);
+            for () in asked {
+                let mut latencies = bare(&mut model, &subject.samples, INFERENCES);
+                let summary = LatencySummary::from_unsorted(&mut latencies).expect("some");
+                let told = answer.send(summary.p50.as_nanos() as f64);
+                told.expect("the bench waits for it");
+            }
+        });
+        Self { ask, answers }
+    }
+
+    /// The median latency (ns) of one block.
+    fn p50(&mut self) -> f64 {
+        self.ask.send(()).expect("the thread waits for it");
+        self.answers.recv().expect("the thread answers")
+    }
 }
 
 fn offline(subject: &Arc<Subject>) {
     let seats: Vec<Vec<usize>> = subject.cpus.iter().map(|&cpu| vec![cpu]).collect();
-    let mut pool = subject.pool(&seats);
     let samples = OFFLINE_SAMPLES * seats.len();
     let settings = [
         ("min_query_count", samples.to_string()),
@@ -244,17 +273,20 @@ fn offline(subject: &Arc<Subject>) {
     ];
     let mut ratios = Vec::new();
     let mut rates = Vec::new();
-    for _ in 0..TURNS {
+    for turn in 0..TURNS {
+        let bare_first = (turn % 2 == 0).then(|| bare_side_by_side(subject, &seats));
+        let mut pool = subject.pool(&seats);
         let summary = through(subject, &mut pool, Scenario::Offline, &settings);
+        drop(pool);
         let rate = summary.samples_per_second.expect("answers");
         rates.push(rate);
-        ratios.push(rate / bare_side_by_side(subject, &seats));
+        ratios.push(rate / bare_first.unwrap_or_else(|| bare_side_by_side(subject, &seats)));
     }
+    let [low, ratio, high] = quartiles(ratios);
     println!(
-        "Offline, {} one-thread sessions: {:.1} images/s with NMS, {:.4} of the bare loops' side by side",
+        "Offline, {} one-thread sessions: {:.1} images/s with NMS, {ratio:.4} of the bare loops' side by side (quartiles {low:.3} to {high:.3})",
         seats.len(),
-        median(rates),
-        median(ratios)
+        quartiles(rates)[1],
     );
 }
 
@@ -339,6 +371,8 @@ fn peak_of_run(scenario: &str) -> f64 {
             "regular",
             "--duration",
             "4s",
+            "--set",
+            "min_query_count=100",
         ])
         .args(["--scenario", scenario, "--output-dir"])
         .arg(results.path())

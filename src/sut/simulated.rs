@@ -80,7 +80,10 @@ impl Simulated {
         Self {
             free_at: vec![Timestamp::ZERO; simulation.servers],
             rng: Mt::new(simulation.seed),
-            name: format!("simulated ({} servers)", simulation.servers),
+            name: match simulation.servers {
+                1 => "simulated (1 server)".to_owned(),
+                servers => format!("simulated ({servers} servers)"),
+            },
             recorded_next: 0,
             waiting: VecDeque::new(),
             due: BinaryHeap::new(),
