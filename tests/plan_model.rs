@@ -671,7 +671,16 @@ fn what_would_never_end_is_refused() {
         let mut settings = TestSettings::default();
         settings.set(key, value).unwrap();
         let mode = TestMode::PerformanceOnly;
-        Plan::new(&settings, scenario, mode, 64, 16, CompatProfile::V6).map(|_| ())
+        let plan = |settings: &TestSettings| {
+            Plan::new(settings, scenario, mode, 64, 16, CompatProfile::V6).map(|_| ())
+        };
+        // Rounding up to whole permutations must not overflow either.
+        let permuted = TestSettings {
+            sample_concatenate_permutation: true,
+            ..settings.clone()
+        };
+        assert_eq!(plan(&settings).is_err(), plan(&permuted).is_err());
+        plan(&settings)
     };
     for (key, value, scenario) in [
         // A period below a nanosecond is cut to none, and so are nearly all of Server's gaps.
@@ -682,6 +691,7 @@ fn what_would_never_end_is_refused() {
         ),
         ("server_target_qps", "1e12", Scenario::Server),
         ("offline_expected_qps", "1e12", Scenario::Offline),
+        ("offline_expected_qps", "1e300", Scenario::Offline),
         (
             "multi_stream_samples_per_query",
             "4294967296",

@@ -320,7 +320,7 @@ impl ConfReader {
             } else {
                 settings
                     .set(rule.setting, &setting_text(rule, &entry.value))
-                    .map_err(at)?;
+                    .map_err(|cause| at(told_as_written(rule, &entry.value, cause)))?;
             }
         }
         notes.sort_by_key(|note| note.line);
@@ -395,6 +395,28 @@ fn setting_text(rule: &Rule, value: &str) -> String {
         Mode => None,
     }
     .unwrap_or_else(|| value.to_owned())
+}
+
+/// The cause with the file's own number, and with what that may be in the file's unit.
+fn told_as_written(rule: &Rule, written: &str, cause: SettingError) -> SettingError {
+    let SettingError::Value { key, expected, .. } = cause else {
+        return cause;
+    };
+    let expected = match rule.name {
+        "target_latency_percentile" => {
+            "a percentage between 0 and 100, such as 99, both ends excluded"
+        }
+        "accuracy_log_probability" => "a percentage from 0 to 100",
+        "target_latency" if rule.scenario == Some(Server) => "whole milliseconds",
+        "target_latency" => "finite milliseconds above 0",
+        _ if matches!(rule.reading, Truth) => "0 or 1",
+        _ => expected,
+    };
+    SettingError::Value {
+        key,
+        value: written.to_owned(),
+        expected,
+    }
 }
 
 fn mode_of(key: &str, value: &str) -> Result<TestMode, SettingError> {
@@ -618,6 +640,38 @@ mod tests {
         ] {
             let note = only_note(text);
             assert!(note.contains(expected), "{note}");
+        }
+    }
+
+    #[test]
+    fn a_refused_value_is_told_as_written_and_in_the_files_unit() {
+        for (text, expected) in [
+            (
+                "*.Server.target_latency_percentile = 100",
+                "cannot be `100`: give a percentage between 0 and 100",
+            ),
+            (
+                "*.Server.target_latency = -5",
+                "cannot be `-5`: give whole milliseconds",
+            ),
+            (
+                "*.Server.coalesce_queries = -1",
+                "cannot be `-1`: give 0 or 1",
+            ),
+            (
+                "*.Server.target_qps = nan",
+                "`*.Server.target_qps` cannot be `nan`",
+            ),
+            (
+                "*.*.min_duration = -1",
+                "cannot be `-1`: give whole milliseconds",
+            ),
+            ("*.*.min_query_count = 4294967297", "from 0 to 2^32"),
+            ("*.*.mode = 4", "give 0 (submission), 1 (accuracy)"),
+        ] {
+            let message = user(Scenario::Server, text).1.unwrap_err().to_string();
+            assert!(message.starts_with("user.conf:1: "), "{message}");
+            assert!(message.contains(expected), "{message}");
         }
     }
 

@@ -83,21 +83,26 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
         return Ok(Outcome::Interrupted);
     }
 
-    let name = format!("{}-{}", subject.description.name, folder_word(args, &asked));
-    let folder = RunFolder::create(&args.output_dir, &name, SystemTime::now()).or_environment()?;
-    let mut record = RunRecord::new(args, &asked, &subject, &runtime, &seating, &pictures);
-    record.write(&folder)?;
-    if args.json {
-        eprint!("{}", record.expectation());
-    } else {
-        print_out(record.heading())?;
-    }
     let clock = Monotonic::new();
     clock.lower_timer_slack();
     let warm_up = warm_up(args);
     let mut bench = Bench::new(&subject, &runtime, &seating, pictures, clock, warm_up);
     bench.trace = args.trace;
     bench.profile = asked.compat.profile;
+    for ask in &asked.asks {
+        // What cannot be planned with these pictures is refused before anything runs.
+        bench.plan(ask.settings(), ask.scenario, ask.test_mode())?;
+    }
+
+    let name = format!("{}-{}", subject.description.name, folder_word(args, &asked));
+    let folder = RunFolder::create(&args.output_dir, &name, SystemTime::now()).or_environment()?;
+    let mut record = RunRecord::new(args, &asked, &subject, &runtime, &seating, &bench.pictures);
+    record.write(&folder)?;
+    if args.json {
+        eprint!("{}", record.expectation());
+    } else {
+        print_out(record.heading())?;
+    }
     let finished = Run {
         args,
         asked: &asked,

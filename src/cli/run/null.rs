@@ -21,8 +21,8 @@ use crate::report::folder::{utc_iso, RunFolder};
 use crate::report::mlperf::accuracy;
 use crate::report::mlperf::{SetLog, TestLog, ACCURACY_FILE};
 use crate::report::table;
-use crate::scenario::TestMode;
 use crate::settings::compat::CompatProfile;
+use crate::settings::test_settings::TestSettings;
 use crate::summary::{conclude, Rules};
 use crate::sut::null::Null;
 use crate::units::{Latency, SampleId};
@@ -72,6 +72,9 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
             "each run of the null system lasts {DURATION}, whatever a file says; --duration gives it another time"
         ));
     }
+    for ask in &asked.asks {
+        plan_of(&ask.settle(&PACE), ask, asked.compat.profile)?;
+    }
     let name = format!("{NAME}-{}", asked.name);
     let folder = RunFolder::create(&args.output_dir, &name, SystemTime::now()).or_environment()?;
     let clock = Monotonic::new();
@@ -112,8 +115,7 @@ fn measure(
     folder: &RunFolder,
 ) -> Result<RunEntry, Failure> {
     let settings = ask.settle(&PACE);
-    let mode = TestMode::PerformanceOnly;
-    let plan = Plan::new(&settings, ask.scenario, mode, TOTAL, PERFORMANCE, compat).or_usage()?;
+    let plan = plan_of(&settings, ask, compat)?;
     let set = &plan.sets()[0];
     let began = SystemTime::now();
     let mut stand = Stand {
@@ -139,7 +141,7 @@ fn measure(
         library_name: NAME,
         total_count: TOTAL,
         performance_count: PERFORMANCE,
-        requested_mode: mode,
+        requested_mode: ask.test_mode(),
         requested: &settings,
         effective: plan.effective(),
         compat,
@@ -161,6 +163,11 @@ fn measure(
         })
         .or_environment()?;
     Ok(RunEntry::new(NAME, NAME, None).with_summary(&summary, plan.effective(), RULES))
+}
+
+fn plan_of(settings: &TestSettings, ask: &Ask, compat: CompatProfile) -> Result<Plan, Failure> {
+    let (scenario, mode) = (ask.scenario, ask.test_mode());
+    Plan::new(settings, scenario, mode, TOTAL, PERFORMANCE, compat).or_usage()
 }
 
 fn write_document(folder: &RunFolder, entries: &[RunEntry], asked: &Asked) -> Result<(), Failure> {
