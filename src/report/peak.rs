@@ -115,7 +115,8 @@ impl PeakEntry {
     /// A load with its unit.
     pub fn load_text(&self, load: f64) -> String {
         if self.precision.is_none() {
-            return format!("{load} samples per query");
+            let plural = if load > 1.0 { "s" } else { "" };
+            return format!("{load} sample{plural} per query");
         }
         format!("{}/s", digits(load))
     }

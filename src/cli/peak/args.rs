@@ -25,7 +25,7 @@ pub struct PeakArgs {
     /// The objective, such as p99=100ms [default for Server: its latency bound and percentile]
     #[arg(long, value_name = "PERCENTILE=TIME", requires = "find_peak")]
     pub slo: Option<Slo>,
-    /// The largest load that is tried [default: half as much again as the fastest answers promise]
+    /// The largest load that is tried [default: twice what the fastest answers promise]
     #[arg(long, value_name = "LOAD", value_parser = parse_load, allow_negative_numbers = true, requires = "find_peak")]
     pub peak_max: Option<f64>,
     /// How narrow the bracket of the rate gets, as a share of its upper end [default: 2%]
