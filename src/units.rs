@@ -193,7 +193,8 @@ impl Quantile {
             is_product: true,
             ..plain
         };
-        let is_product = share != plain.as_share() && share == product.as_share();
+        let is = |quantile: Self| share.to_bits() == quantile.as_share().to_bits();
+        let is_product = !is(plain) && is(product);
         Some(if is_product { product } else { plain })
     }
 

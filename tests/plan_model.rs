@@ -286,7 +286,7 @@ fn model_set(case: &Case, (loaded, dist_end, accuracy): &ModelSet) -> Set {
         let mut samples = Vec::new();
         if offline {
             for _ in 0..s / k {
-                let mut repeat = loaded.to_vec();
+                let mut repeat = loaded.clone();
                 if case.permutations && case.same.is_none() {
                     draws.shuffle(&mut repeat);
                 }
@@ -325,7 +325,7 @@ fn model_set(case: &Case, (loaded, dist_end, accuracy): &ModelSet) -> Set {
         }
     }
     Set {
-        loaded: loaded.to_vec(),
+        loaded: loaded.clone(),
         queries,
         duration: t,
     }

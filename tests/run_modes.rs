@@ -141,7 +141,7 @@ fn an_audited_performance_run_logs_the_planned_answers_as_the_accuracy_run_gives
 
         let samples = fs::read_to_string(performance.join("latencies.csv")).unwrap();
         let issued = samples.lines().count() as u64 - 1;
-        let mut sampled = logged(&performance);
+        let mut answers = logged(&performance);
         let planned = plan(&desk, &format!("{files} --audit DIR/audit.config"));
         let planned: Vec<(u64, u64)> = planned["accuracy_log"]
             .as_array()
@@ -150,8 +150,8 @@ fn an_audited_performance_run_logs_the_planned_answers_as_the_accuracy_run_gives
             .map(|pair| (pair[0].as_u64().unwrap(), pair[1].as_u64().unwrap()))
             .filter(|(id, _)| *id < issued)
             .collect();
-        sampled.sort();
-        let ids: Vec<(u64, u64)> = sampled.iter().map(|(id, index, _)| (*id, *index)).collect();
+        answers.sort();
+        let ids: Vec<(u64, u64)> = answers.iter().map(|(id, index, _)| (*id, *index)).collect();
         assert!(!planned.is_empty(), "{scenario}: nothing to compare");
         assert_eq!(ids, planned, "{scenario}");
 
@@ -164,7 +164,7 @@ fn an_audited_performance_run_logs_the_planned_answers_as_the_accuracy_run_gives
         let mut ids: Vec<u64> = all.iter().map(|(id, ..)| *id).collect();
         ids.sort_unstable();
         assert_eq!(ids, (0..all.len() as u64).collect::<Vec<_>>(), "{scenario}");
-        for (_, index, data) in sampled {
+        for (_, index, data) in answers {
             assert_eq!(data, of[&index], "{scenario}: picture {index}");
         }
     }
@@ -341,4 +341,36 @@ fn what_the_null_system_has_not_is_refused() {
         assert_eq!(message.matches("error:").count(), 1, "{message}");
         assert!(!folder.exists(), "nothing is left behind");
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "another process needs real time")]
+#[test]
+fn an_interrupted_null_run_is_kept_and_said_to_be_incomplete() {
+    let desk = Desk::new();
+    let child = detbench()
+        .args(["run", "--sut", "null", "--scenario", "Server", "--json"])
+        .args(["--duration", "60s", "--target-qps", "500", "--output-dir"])
+        .arg(desk.path("interrupted"))
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(1_500));
+    let kill = format!("kill -INT {}", child.id());
+    assert!(Command::new("sh")
+        .args(["-c", &kill])
+        .status()
+        .unwrap()
+        .success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["complete"], false);
+    assert!(document["runs"][0]["sample_count"].as_u64() > Some(10));
+    let folder = fs::read_dir(desk.path("interrupted"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap();
+    assert!(folder.path().join("mlperf_log_detail.txt").is_file());
 }

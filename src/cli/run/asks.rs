@@ -163,6 +163,7 @@ impl Asked {
                 asked.asks.push(ask);
             }
         }
+        asked.file_notes.extend(args.conf.passed_over());
         let mut told = BTreeSet::new();
         asked.file_notes.retain(|note| told.insert(note.clone()));
         Ok(asked)

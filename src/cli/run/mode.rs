@@ -43,8 +43,9 @@ pub fn decide(
         )))
     };
     match wish.mode {
-        TestMode::AccuracyOnly if args.benchmark_only => excluded("--benchmark-only"),
-        TestMode::SubmissionRun if args.benchmark_only => excluded("--benchmark-only"),
+        TestMode::AccuracyOnly | TestMode::SubmissionRun if args.benchmark_only => {
+            excluded("--benchmark-only")
+        }
         TestMode::SubmissionRun | TestMode::PerformanceOnly | TestMode::FindPeakPerformance
             if args.accuracy_only =>
         {

@@ -106,7 +106,7 @@ struct Warm {
     pace: Pace,
     threads: Vec<ThreadPlace>,
     placement_findings: Vec<PlacementFinding>,
-    warm_up_inferences: Vec<u32>,
+    inferences: Vec<u32>,
     first: Vec<FirstIds>,
     selection: AccuracyLogSelection,
     before: ContentionSnapshot,
@@ -166,11 +166,7 @@ impl Bench<'_> {
                         pace,
                         placement_findings: verify(&placement, &threads, instance_of),
                         threads,
-                        warm_up_inferences: run
-                            .warm_ups()
-                            .iter()
-                            .map(|one| one.inferences)
-                            .collect(),
+                        inferences: run.warm_ups().iter().map(|one| one.inferences).collect(),
                         first: plan.first_ids(),
                         selection: AccuracyLogSelection::new(&plan),
                         settings,
@@ -250,6 +246,9 @@ impl Warm {
         let title = self.title(position, request.title);
         let planned = plan.generated(set).sample_count();
         let mut watch = Watch::new(&title, plan.effective(), planned);
+        if set.phase == Phase::Accuracy {
+            watch = watch.over_samples();
+        }
         let mut stand = Stand {
             sut: run,
             tells: match set.phase {
@@ -320,7 +319,7 @@ impl Warm {
             placement,
             threads: self.threads,
             placement_findings: self.placement_findings,
-            warm_up_inferences: self.warm_up_inferences,
+            warm_up_inferences: self.inferences,
         }
     }
 }
