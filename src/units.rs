@@ -155,45 +155,78 @@ impl Rate {
 }
 
 /// A share of a sorted population, in parts per million, in `(0, 1)`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct Quantile(u32);
+///
+/// LoadGen's files give percentages, which it multiplies by 0.01; the product may be an ulp beside
+/// the share that is meant (`57 * 0.01` is `0.5700000000000001`), and then a percentile may be another
+/// element. A quantile remembers that it came so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Quantile {
+    ppm: u32,
+    is_product: bool,
+}
 
 impl Quantile {
     /// The median.
-    pub const P50: Self = Self(500_000);
+    pub const P50: Self = Self::of_ppm(500_000);
     /// The 90th percentile.
-    pub const P90: Self = Self(900_000);
+    pub const P90: Self = Self::of_ppm(900_000);
     /// The 95th percentile.
-    pub const P95: Self = Self(950_000);
+    pub const P95: Self = Self::of_ppm(950_000);
     /// The 97th percentile.
-    pub const P97: Self = Self(970_000);
+    pub const P97: Self = Self::of_ppm(970_000);
     /// The 99th percentile.
-    pub const P99: Self = Self(990_000);
+    pub const P99: Self = Self::of_ppm(990_000);
     /// The 99.9th percentile.
-    pub const P99_9: Self = Self(999_000);
+    pub const P99_9: Self = Self::of_ppm(999_000);
+
+    const fn of_ppm(ppm: u32) -> Self {
+        let is_product = false;
+        Self { ppm, is_product }
+    }
 
     /// The quantile `share`, rounded to parts per million; `None` outside `(0, 1)`.
     pub fn from_share(share: f64) -> Option<Self> {
         let ppm = (share * 1e6).round();
-        (1.0..=999_999.0).contains(&ppm).then_some(Self(ppm as u32))
+        let ppm = (1.0..=999_999.0).contains(&ppm).then_some(ppm as u32)?;
+        let plain = Self::of_ppm(ppm);
+        let product = Self {
+            is_product: true,
+            ..plain
+        };
+        let is = |quantile: Self| share.to_bits() == quantile.as_share().to_bits();
+        let is_product = !is(plain) && is(product);
+        Some(if is_product { product } else { plain })
     }
 
     /// Parts per million.
     pub const fn as_ppm(self) -> u32 {
-        self.0
+        self.ppm
     }
 
-    /// The share as a fraction; `Quantile::P99` gives the same f64 as the literal `0.99`.
+    /// The share as a fraction; `Quantile::P99` gives the same f64 as the literal `0.99`, and a
+    /// percentage times 0.01 the same f64 as that product.
     pub fn as_share(self) -> f64 {
-        f64::from(self.0) / 1e6
+        if self.is_product {
+            // The percentage is the f64 nearest to its decimal, as if it was parsed.
+            f64::from(self.ppm) / 1e4 * 0.01
+        } else {
+            f64::from(self.ppm) / 1e6
+        }
+    }
+}
+
+/// As parts per million.
+impl Serialize for Quantile {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u32(self.ppm)
     }
 }
 
 impl fmt::Display for Quantile {
     /// `p50`, `p99`, `p99.9`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whole = self.0 / 10_000;
-        let rest = self.0 % 10_000;
+        let whole = self.ppm / 10_000;
+        let rest = self.ppm % 10_000;
         if rest == 0 {
             write!(f, "p{whole}")
         } else {
@@ -254,6 +287,23 @@ mod tests {
         assert_eq!(Quantile::from_share(1.0), None);
         assert_eq!(Quantile::from_share(0.0), None);
         assert_eq!(Quantile::from_share(f64::NAN), None);
+    }
+
+    #[test]
+    fn a_percentage_times_a_hundredth_is_kept_to_the_last_bit() {
+        // Every percentage with up to three decimals from 50 to 99.999.
+        for thousandths in 50_000..100_000_u32 {
+            let whole = thousandths / 1_000;
+            let text = format!("{whole}.{:03}", thousandths % 1_000);
+            let product = text.parse::<f64>().unwrap() * 0.01;
+            let quantile = Quantile::from_share(product).unwrap();
+            assert_eq!(quantile.as_share().to_bits(), product.to_bits(), "{text}");
+            assert_eq!(quantile.as_ppm(), thousandths * 10, "{text}");
+            let share = format!("0.{thousandths:05}").parse::<f64>().unwrap();
+            let plain = Quantile::from_share(share).unwrap();
+            assert_eq!(plain.as_share().to_bits(), share.to_bits(), "{text}");
+        }
+        assert_eq!(Quantile::from_share(99.0 * 0.01), Some(Quantile::P99));
     }
 
     #[test]

@@ -21,7 +21,7 @@ fn golden(extension: &str) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn a_jpeg_that_is_cut_anywhere_is_refused_as_pillow_refuses_it() {
+fn a_golden_jpeg_that_is_cut_anywhere_is_refused_as_pillow_refuses_it() {
     for (name, bytes) in golden("jpg") {
         if name == "png_that_is_named.jpg" {
             continue;
@@ -42,7 +42,7 @@ fn a_jpeg_that_is_cut_anywhere_is_refused_as_pillow_refuses_it() {
 }
 
 #[test]
-fn a_png_that_is_cut_is_refused_or_whole() {
+fn a_golden_png_that_is_cut_is_refused_or_whole() {
     for (name, bytes) in golden("png") {
         let whole = decode(&bytes).unwrap();
         for length in 0..bytes.len() {
@@ -73,7 +73,7 @@ fn promising(mut file: Vec<u8>, width: u16, height: u16) -> Vec<u8> {
 }
 
 #[test]
-fn a_picture_above_the_limit_is_refused_by_its_header() {
+fn a_golden_picture_above_the_limit_is_refused_by_its_header() {
     for (name, file) in golden("jpg").into_iter().chain(golden("png")) {
         let huge = promising(file, 20_000, 20_000);
         let refused = DecodeError::TooManyPixels {
@@ -100,7 +100,7 @@ fn peak_kib() -> u64 {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_short_file_that_promises_much_takes_little_memory() {
+fn a_short_golden_file_that_promises_much_takes_little_memory() {
     let before = peak_kib();
     for (name, file) in golden("jpg").into_iter().chain(golden("png")) {
         assert!(decode(&promising(file, 13_000, 13_000)).is_err(), "{name}");
@@ -119,7 +119,7 @@ fn never_too_large(bytes: &[u8]) {
 }
 
 #[test]
-fn flipped_bits_and_lost_bytes_never_panic() {
+fn flipped_bits_and_lost_bytes_of_golden_files_never_panic() {
     let files: Vec<_> = golden("jpg").into_iter().chain(golden("png")).collect();
     let damage = (
         0..files.len(),
@@ -148,10 +148,10 @@ fn flipped_bits_and_lost_bytes_never_panic() {
 }
 
 #[test]
-fn a_damaged_file_prints_nothing() {
+fn a_damaged_golden_file_prints_nothing() {
     let names = [
-        "a_jpeg_that_is_cut_anywhere_is_refused_as_pillow_refuses_it",
-        "flipped_bits_and_lost_bytes_never_panic",
+        "a_golden_jpeg_that_is_cut_anywhere_is_refused_as_pillow_refuses_it",
+        "flipped_bits_and_lost_bytes_of_golden_files_never_panic",
     ];
     for name in names {
         let run = Command::new(std::env::current_exe().unwrap())

@@ -3,8 +3,10 @@
 //! Reads `tests/golden/loadgen` and every folder named in `DETBENCH_GOLDEN` (colon-separated, each
 //! laid out like `tests/golden`; anything may be missing).
 
+mod vectors;
+
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use detbench::cli::plan::{print, PlanArgs};
 use detbench::cli::test_args::{ConfArgs, TestArgs};
@@ -17,15 +19,6 @@ use detbench::settings::test_settings::split_pair;
 use detbench::units::{Rate, SampleIndex};
 use serde_json::{json, Value};
 use sha2::{Digest, Sha256};
-
-/// Folders laid out like `tests/golden`; the repository's own comes first.
-fn roots() -> Vec<PathBuf> {
-    let mut roots = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")];
-    if let Some(paths) = std::env::var_os("DETBENCH_GOLDEN") {
-        roots.extend(std::env::split_paths(&paths).filter(|path| path.is_dir()));
-    }
-    roots
-}
 
 fn read_json(path: &Path) -> Option<Value> {
     serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()
@@ -173,16 +166,14 @@ fn arguments_of(case: &Value, compat: CompatProfile) -> PlanArgs {
     PlanArgs { test, json: true }
 }
 
-fn plan_of(case: &Value, compat: CompatProfile) -> Plan {
+fn plan_of(case: &Value, compat: CompatProfile) -> Result<Plan, String> {
     let arguments = arguments_of(case, compat).test;
     let reader = configured(case);
     let mut reader = reader.unwrap_or_else(|_| configured_without_user_file(case));
     for pair in &arguments.set {
         let (key, value) = split_pair(pair).unwrap();
-        reader
-            .settings
-            .set(key, value)
-            .unwrap_or_else(|error| panic!("{error}"));
+        let set = reader.settings.set(key, value);
+        set.map_err(|error| error.to_string())?;
     }
     if let Some(audit) = case["audit"].as_str() {
         reader
@@ -200,7 +191,7 @@ fn plan_of(case: &Value, compat: CompatProfile) -> Plan {
         performance,
         compat,
     )
-    .unwrap_or_else(|error| panic!("{}: {error}", case["name"]))
+    .map_err(|error| error.to_string())
 }
 
 fn empty_reader(case: &Value) -> ConfReader {
@@ -361,7 +352,7 @@ fn printed_equals(case: &Value, compat: CompatProfile, ours: &Unrolled) -> bool 
 
 /// Compares one vector; the message names the first part that differs.
 fn compare(vector: &Value, compat: CompatProfile) -> Result<(), String> {
-    let plan = plan_of(&vector["case"], compat);
+    let plan = plan_of(&vector["case"], compat)?;
     let ours = unroll(&plan);
     let same = |what: &str, equal: bool| {
         if equal {
@@ -456,32 +447,47 @@ fn compare(vector: &Value, compat: CompatProfile) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether a file has what every vector has.
+fn is_vector(vector: &Value) -> bool {
+    let case = &vector["case"];
+    let scenario: Option<Scenario> = case["scenario"].as_str().and_then(|name| name.parse().ok());
+    scenario.is_some()
+        && case["settings"].is_object()
+        && case["total"].is_u64()
+        && case["perf"].is_u64()
+        && [
+            "loaded_sets",
+            "generated_query_count",
+            "generated_samples_per_query",
+        ]
+        .iter()
+        .chain(&["generated_query_duration_ns"])
+        .all(|key| vector[key].is_array())
+}
+
 /// Compares every vector of `folder` under each root and gives how many of the repository's were.
 fn compare_folder(folder: &str, compat: CompatProfile) -> usize {
     let mut compared_here = 0;
     let mut failures = Vec::new();
-    for (n, root) in roots().into_iter().enumerate() {
-        let folder = root.join("loadgen").join(folder);
-        let Ok(entries) = std::fs::read_dir(&folder) else {
-            eprintln!("skipped {}: not there", folder.display());
-            continue;
-        };
-        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-        paths.sort();
-        for path in paths {
-            let vector = read_json(&path).filter(|vector| vector["case"]["settings"].is_object());
-            let Some(vector) = vector else {
-                eprintln!("skipped {}: not a vector", path.display());
-                continue;
-            };
+    for root in vectors::roots() {
+        for path in root.entries(&format!("loadgen/{folder}")) {
+            let vector = read_json(&path).unwrap_or_default();
             if let Some(reason) = reason_to_skip(&vector) {
                 eprintln!("skipped {}: {reason}", path.display());
+                continue;
+            }
+            if !is_vector(&vector) {
+                root.skip(&path, "not a vector");
+                continue;
+            }
+            if let (false, Err(why)) = (root.is_own, plan_of(&vector["case"], compat)) {
+                root.skip(&path, &why);
                 continue;
             }
             if let Err(what) = compare(&vector, compat) {
                 failures.push(format!("{}: {what}", path.display()));
             }
-            compared_here += usize::from(n == 0);
+            compared_here += usize::from(root.is_own);
         }
     }
     assert!(
@@ -602,10 +608,10 @@ fn check_random_numbers(row: &Value) {
 #[test]
 fn golden_random_numbers_equal_the_cpp_standard_library() {
     let mut rows = 0;
-    for root in roots() {
-        let path = root.join("loadgen/rng_vectors.json");
+    for root in vectors::roots() {
+        let path = root.path.join("loadgen/rng_vectors.json");
         let Some(Value::Array(list)) = read_json(&path) else {
-            eprintln!("skipped {}: not there or not a list", path.display());
+            root.skip(&path, "not there or not a list");
             continue;
         };
         list.iter().for_each(check_random_numbers);
@@ -622,7 +628,8 @@ fn golden_accuracy_runs_ask_for_every_sample() {
         let plan = plan_of(
             &read_json(&path.join(name)).unwrap()["case"],
             CompatProfile::V6,
-        );
+        )
+        .unwrap();
         assert!(plan.sets().iter().all(|set| set.phase == Phase::Accuracy));
         let mut seen = unroll(&plan).stream;
         seen.sort_unstable();

@@ -166,7 +166,7 @@ fn laboratory(folder: &Path) -> PathBuf {
 }
 
 #[test]
-fn the_laboratory_tells_what_each_mode_found_and_lost() {
+fn the_laboratory_tells_what_each_mode_found_and_lost_on_a_golden_picture() {
     let folder = tempfile::tempdir().unwrap();
     let truth = laboratory(folder.path());
     let drawn = folder.path().join("drawn");
@@ -208,7 +208,7 @@ fn the_laboratory_tells_what_each_mode_found_and_lost() {
 }
 
 #[test]
-fn a_sweep_has_a_setting_for_each_value() {
+fn a_sweep_has_a_setting_for_each_value_on_a_golden_picture() {
     let folder = tempfile::tempdir().unwrap();
     let truth = laboratory(folder.path());
     let sweep = "nms_score_threshold=0.05,0.85,0.95";

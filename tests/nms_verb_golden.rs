@@ -1,6 +1,8 @@
 //! `detbench nms` on files, against answers that `LiteRT` itself gave (`tests/golden/nms/README.md`).
 
-use std::path::{Path, PathBuf};
+mod vectors;
+
+use std::path::Path;
 
 use assert_cmd::Command;
 use detbench::npz::write_npz;
@@ -148,24 +150,35 @@ fn check(case: &Value, binary: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-fn folders() -> Vec<PathBuf> {
-    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/nms");
-    let mut folders = vec![ours.join("fast"), ours.join("regular")];
-    if let Some(more) = std::env::var_os("DETBENCH_GOLDEN") {
-        folders.extend(std::env::split_paths(&more).map(|folder| folder.join("nms")));
+/// Name, description and data of every set of cases; what is none is skipped by name.
+fn sets() -> Vec<(String, Value, Vec<u8>)> {
+    let mut sets = Vec::new();
+    for root in vectors::roots() {
+        let folders = ["nms", "nms/fast", "nms/regular"].map(|folder| root.path.join(folder));
+        let mut folders = folders.to_vec();
+        folders.retain(|folder| folder.join("cases.json").is_file());
+        if folders.is_empty() {
+            root.skip(&root.path.join("nms"), "it has no cases.json");
+        }
+        for folder in folders {
+            let text = std::fs::read_to_string(folder.join("cases.json")).unwrap_or_default();
+            let manifest: Value = serde_json::from_str(&text).unwrap_or_default();
+            match std::fs::read(folder.join("cases.bin")) {
+                Ok(binary) if manifest["cases"].is_array() => {
+                    sets.push((folder.display().to_string(), manifest, binary));
+                }
+                _ => root.skip(&folder, "no cases.json with its cases.bin"),
+            }
+        }
     }
-    folders.retain(|folder| folder.join("cases.json").is_file());
-    folders
+    sets
 }
 
 #[test]
 fn the_verb_gives_the_golden_answers_slot_by_slot() {
     let mut failures = Vec::new();
     let mut passed = 0;
-    for folder in folders() {
-        let text = std::fs::read_to_string(folder.join("cases.json")).unwrap();
-        let manifest: Value = serde_json::from_str(&text).unwrap();
-        let binary = std::fs::read(folder.join("cases.bin")).unwrap();
+    for (folder, manifest, binary) in sets() {
         for case in manifest["cases"].as_array().unwrap() {
             let name = case["name"].as_str().unwrap();
             if case["portable"] == false {
@@ -174,7 +187,7 @@ fn the_verb_gives_the_golden_answers_slot_by_slot() {
             }
             match check(case, &binary) {
                 Ok(()) => passed += 1,
-                Err(reason) => failures.push(format!("{}/{name}: {reason}", folder.display())),
+                Err(reason) => failures.push(format!("{folder}/{name}: {reason}")),
             }
         }
     }

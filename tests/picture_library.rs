@@ -85,7 +85,7 @@ fn names(library: &PictureLibrary) -> Vec<(&str, i64)> {
 }
 
 #[test]
-fn pictures_come_in_the_order_of_the_annotations() {
+fn pictures_come_in_the_order_of_the_annotations_with_golden_pictures() {
     let folder = two();
     let images = r#"{"id": 5, "file_name": "b.jpg", "width": 45, "height": 37},
                     {"id": 2, "file_name": "a.png", "width": 23, "height": 19}"#;
@@ -97,7 +97,7 @@ fn pictures_come_in_the_order_of_the_annotations() {
 }
 
 #[test]
-fn without_annotations_pictures_are_sorted_by_name() {
+fn without_annotations_pictures_are_sorted_by_name_with_golden_pictures() {
     let folder = two();
     fs::write(folder.path().join("notes.txt"), "no picture").unwrap();
     fs::write(folder.path().join("._a.png"), "another system's leftovers").unwrap();
@@ -111,7 +111,7 @@ fn without_annotations_pictures_are_sorted_by_name() {
 }
 
 #[test]
-fn missing_pictures_are_an_error_that_names_them_unless_they_may_be_skipped() {
+fn missing_pictures_are_an_error_that_names_them_unless_they_may_be_skipped_with_golden_pictures() {
     let folder = two();
     let images = r#"{"id": 1, "file_name": "x.jpg"}, {"id": 5, "file_name": "b.jpg"},
                     {"id": 7, "file_name": "y.jpg"}"#;
@@ -145,7 +145,7 @@ fn missing_pictures_are_an_error_that_names_them_unless_they_may_be_skipped() {
 }
 
 #[test]
-fn another_size_than_the_annotations_give_is_noted() {
+fn another_size_than_the_annotations_give_is_noted_with_golden_pictures() {
     let folder = two();
     let images = r#"{"id": 5, "file_name": "b.jpg", "width": 37, "height": 45},
                     {"id": 2, "file_name": "a.png"}"#;
@@ -161,7 +161,7 @@ fn another_size_than_the_annotations_give_is_noted() {
 }
 
 #[test]
-fn a_wrong_extension_is_read_by_content_and_noted() {
+fn a_wrong_extension_is_read_by_content_and_noted_with_golden_pictures() {
     let folder = folder(&[("a.jpg", "rgb_8.png"), ("b.PNG", "rgb_8.png")]);
     let (_, notes) = open(&folder, None, options()).unwrap();
     let pictures = vec!["a.jpg".to_owned()];
@@ -169,7 +169,7 @@ fn a_wrong_extension_is_read_by_content_and_noted() {
 }
 
 #[test]
-fn broken_and_absent_things_are_named() {
+fn broken_and_absent_things_are_named_with_golden_pictures() {
     let folder = two();
     fs::write(folder.path().join("c.jpg"), "").unwrap();
     let message = open(&folder, None, options()).unwrap_err().to_string();
@@ -201,7 +201,7 @@ fn broken_and_absent_things_are_named() {
 }
 
 #[test]
-fn the_first_broken_picture_is_named_whatever_the_threads_do() {
+fn the_first_broken_picture_is_named_whatever_the_threads_do_with_golden_pictures() {
     let files: Vec<_> = (10..40).map(|number| format!("{number}.jpg")).collect();
     let copies: Vec<_> = files
         .iter()
@@ -226,7 +226,7 @@ fn the_first_broken_picture_is_named_whatever_the_threads_do() {
 }
 
 #[test]
-fn loaded_samples_are_the_decoded_and_resized_pictures() {
+fn loaded_samples_are_the_decoded_and_resized_pictures_with_golden_pictures() {
     let folder = two();
     let limited = LibraryOptions {
         performance_count: NonZeroUsize::new(1),
@@ -260,7 +260,7 @@ fn loaded_samples_are_the_decoded_and_resized_pictures() {
 
 #[test]
 #[should_panic(expected = "sample 0 was not loaded")]
-fn a_sample_that_was_not_loaded_is_a_bug() {
+fn a_sample_that_was_not_loaded_is_a_bug_with_golden_pictures() {
     let (library, _) = open(&two(), None, options()).unwrap();
     let _ = library.load(&[], &|_| ()).unwrap().tensor(SampleIndex(0));
 }

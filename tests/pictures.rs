@@ -70,7 +70,7 @@ fn resized(method: Resize, width: u32, height: u32, picture: &Picture) -> String
 }
 
 #[test]
-fn every_kind_of_file_decodes_to_pillows_bytes() {
+fn every_kind_of_golden_file_decodes_to_pillows_bytes() {
     let mut differing = Vec::new();
     for golden in digests::<Golden>("digests.json") {
         let bytes = std::fs::read(golden_folder().join(&golden.file)).unwrap();
@@ -86,7 +86,7 @@ fn every_kind_of_file_decodes_to_pillows_bytes() {
 }
 
 #[test]
-fn each_resize_equals_its_origin_at_every_size() {
+fn each_resize_equals_its_golden_origin_at_every_size() {
     let mut differing = Vec::new();
     for golden in digests::<Golden>("digests.json") {
         let bytes = std::fs::read(golden_folder().join(&golden.file)).unwrap();
@@ -108,7 +108,7 @@ fn each_resize_equals_its_origin_at_every_size() {
 }
 
 #[test]
-fn real_photographs_are_equal_to_pillow_and_opencv() {
+fn real_photographs_are_equal_to_golden_digests_of_pillow_and_opencv() {
     let Some(data) = std::env::var_os("DETBENCH_TEST_DATA").map(PathBuf::from) else {
         eprintln!("skipped: DETBENCH_TEST_DATA is not set");
         return;

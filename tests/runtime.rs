@@ -51,7 +51,7 @@ fn f32s<'a>(shape: &'a [i64], values: &'a [f32]) -> TensorView<'a> {
 }
 
 #[test]
-fn outputs_come_in_the_order_asked_for_with_their_shapes() {
+fn outputs_come_in_the_order_asked_for_with_their_shapes_with_golden_models() {
     let names = ["negative", "relu"].map(ToOwned::to_owned).to_vec();
     let mut model = open(
         "dynamic_batch.onnx",
@@ -72,7 +72,7 @@ fn outputs_come_in_the_order_asked_for_with_their_shapes() {
 }
 
 #[test]
-fn every_batch_size_keeps_its_own_buffers_and_every_run_writes_them_anew() {
+fn every_batch_size_keeps_its_own_buffers_and_every_run_writes_them_anew_with_golden_models() {
     let mut model = open("dynamic_batch.onnx", &batch_of(3)).unwrap();
     for (turn, count) in [3_u8, 1, 2, 3, 1, 3, 3, 2, 1, 3].into_iter().enumerate() {
         let input: Vec<f32> = pictures(usize::from(count))
@@ -87,7 +87,7 @@ fn every_batch_size_keeps_its_own_buffers_and_every_run_writes_them_anew() {
 }
 
 #[test]
-fn outputs_are_written_to_the_same_memory_from_the_second_run_on() {
+fn outputs_are_written_to_the_same_memory_from_the_second_run_on_with_golden_models() {
     let mut model = open("dynamic_batch.onnx", &batch_of(1)).unwrap();
     let input = pictures(1);
     let mut addresses = Vec::new();
@@ -105,7 +105,7 @@ fn outputs_are_written_to_the_same_memory_from_the_second_run_on() {
 }
 
 #[test]
-fn an_output_whose_shape_depends_on_the_input_is_read_as_it_comes() {
+fn an_output_whose_shape_depends_on_the_input_is_read_as_it_comes_with_golden_models() {
     let mut model = open("open_output.onnx", &batch_of(1)).unwrap();
     for count in [3_u8, 0, 12, 5] {
         let mut input = vec![0.0; 12];
@@ -117,7 +117,7 @@ fn an_output_whose_shape_depends_on_the_input_is_read_as_it_comes() {
 }
 
 #[test]
-fn bytes_go_in_and_come_out() {
+fn bytes_go_in_and_come_out_with_golden_models() {
     let mut model = open("fixed_batch_u8.onnx", &batch_of(1)).unwrap();
     let input: Vec<u8> = (0..12).map(|i| i * 20).collect();
     let view = TensorView {
@@ -131,7 +131,7 @@ fn bytes_go_in_and_come_out() {
 }
 
 #[test]
-fn an_input_that_does_not_fit_is_refused_and_the_model_still_runs() {
+fn an_input_that_does_not_fit_is_refused_and_the_model_still_runs_with_golden_models() {
     let mut model = open("dynamic_batch.onnx", &batch_of(2)).unwrap();
     let input = pictures(3);
     let bytes = [0; 12];
@@ -163,7 +163,7 @@ fn an_input_that_does_not_fit_is_refused_and_the_model_still_runs() {
 }
 
 #[test]
-fn a_fixed_batch_is_said_before_anything_runs() {
+fn a_fixed_batch_is_said_before_anything_runs_with_golden_models() {
     let error = open("fixed_batch_u8.onnx", &batch_of(8)).unwrap_err();
     assert!(
         matches!(
@@ -179,7 +179,7 @@ fn a_fixed_batch_is_said_before_anything_runs() {
 }
 
 #[test]
-fn models_that_are_no_detectors_are_refused_by_what_they_lack() {
+fn models_that_are_no_detectors_are_refused_by_what_they_lack_with_golden_models() {
     let error = open("two_inputs.onnx", &batch_of(1)).unwrap_err();
     assert!(
         matches!(error, RunError::InputCount { count: 2, .. }),
@@ -207,7 +207,7 @@ fn models_that_are_no_detectors_are_refused_by_what_they_lack() {
 }
 
 #[test]
-fn a_model_file_that_is_none_is_named_in_one_sentence() {
+fn a_model_file_that_is_none_is_named_in_one_sentence_with_golden_models() {
     let scratch = tempfile::tempdir().unwrap();
     let file = |name: &str, content: &[u8]| {
         let path = scratch.path().join(name);
@@ -235,7 +235,7 @@ fn a_model_file_that_is_none_is_named_in_one_sentence() {
 }
 
 #[test]
-fn a_graph_is_described_without_running_it() {
+fn a_graph_is_described_without_running_it_with_golden_models() {
     let graph = runtime::inspect(&runtime(), &golden("open_output.onnx")).unwrap();
     let picture = TensorInfo {
         name: "picture".to_owned(),
@@ -254,7 +254,7 @@ fn a_graph_is_described_without_running_it() {
 }
 
 #[test]
-fn every_known_option_is_taken_by_the_library() {
+fn every_known_option_is_taken_by_the_library_with_golden_models() {
     for key in RuntimeOption::keys() {
         // These need files, or name things of another build.
         if key.contains("affinities") || key.contains("optimized_model") || key.contains("_file") {
@@ -278,7 +278,7 @@ fn every_known_option_is_taken_by_the_library() {
 }
 
 #[test]
-fn pinned_threads_take_one_cpu_each() {
+fn pinned_threads_take_one_cpu_each_with_golden_models() {
     let options = |cpus: &[usize]| SessionOptions {
         intra_threads: 2,
         intra_affinity: Some(cpus.to_vec()),
@@ -292,7 +292,7 @@ fn pinned_threads_take_one_cpu_each() {
 }
 
 #[test]
-fn a_pin_that_fails_is_told_and_not_printed() {
+fn a_pin_that_fails_is_told_and_not_printed_with_golden_models() {
     let loaded = runtime();
     let options = SessionOptions {
         intra_threads: 2,

@@ -19,7 +19,7 @@ const CRATE_ALLOCATION_COUNT: usize = 1;
 const CRATE_ALLOCATION_BYTES: usize = 256;
 
 #[test]
-fn a_run_allocates_no_more_than_the_crates_handle_of_the_input() {
+fn a_run_of_a_golden_model_allocates_no_more_than_the_crates_handle_of_the_input() {
     const RUN_COUNT: usize = 100;
     runtime::disable_telemetry();
     let located = runtime::locate(None, &Silent).expect("ONNX Runtime is here or can be fetched");

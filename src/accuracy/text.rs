@@ -53,7 +53,7 @@ mod tests {
 
     /// Printed by pycocotools 2.0.11 for these twelve numbers.
     #[test]
-    fn the_lines_are_those_of_pycocotools() {
+    fn golden_lines_of_pycocotools_are_repeated() {
         let stats = [
             0.0625, 0.1875, 0.3125, -1.0, 0.4375, 1.0, 0.2795, 0.5, 0.8125, 0.99949, 0.0, 0.5625,
         ];

@@ -99,6 +99,9 @@ pub enum TestArgsError {
     Plan(#[from] PlanError),
 }
 
+/// What LoadGen looks for in the working directory.
+const AUDIT_FILE: &str = "audit.config";
+
 /// The warning that LoadGen logs.
 const AUDIT_WARNING: &str =
     "Found Audit Config file (audit.config). Overriding TestSettings from audit.config file.";
@@ -123,6 +126,8 @@ impl TestArgs {
         let warning = self.conf.apply_audit(&mut reader)?;
         let warnings = warning.map(str::to_owned).into_iter().collect();
         let mode = reader.mode.or(asked).unwrap_or(TestMode::PerformanceOnly);
+        let mut notes: Vec<String> = reader.notes.iter().map(ToString::to_string).collect();
+        notes.extend(self.conf.passed_over());
         let plan = Plan::new(
             &reader.settings,
             self.scenario,
@@ -135,7 +140,7 @@ impl TestArgs {
             settings: reader.settings,
             mode,
             plan,
-            notes: reader.notes.iter().map(ToString::to_string).collect(),
+            notes,
             warnings,
         })
     }
@@ -145,6 +150,14 @@ impl ConfArgs {
     /// Whether a table or a user's file is given.
     pub fn has_settings(&self) -> bool {
         self.mlperf_conf.is_some() || !self.user_conf.is_empty()
+    }
+
+    /// A note on an audit file in the working directory, which LoadGen would apply unasked.
+    pub fn passed_over(&self) -> Option<String> {
+        let lies_there = self.audit.is_none() && Path::new(AUDIT_FILE).is_file();
+        lies_there.then(|| {
+            format!("{AUDIT_FILE} lies in the working directory and is not applied; LoadGen would: pass --audit {AUDIT_FILE}")
+        })
     }
 
     /// Applies the audit file, if one is given, and gives the warning that LoadGen logs then.

@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_file_leaves_the_sample_and_the_preprocessor_usable() {
+    fn a_broken_file_leaves_the_sample_and_the_preprocessor_usable_for_a_golden_picture() {
         let mut preprocessor = Preprocessor::new(&preprocessing(Layout::Nhwc, ColorOrder::Rgb));
         let mut out = [7.0; 6];
         let broken = preprocessor.decode_and_prepare(b"\xff\xd8\xff\xe0", SampleMut::F32(&mut out));

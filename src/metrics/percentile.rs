@@ -144,6 +144,23 @@ mod tests {
     }
 
     #[test]
+    fn a_percentage_of_a_file_picks_the_element_that_loadgens_product_picks() {
+        // Every percentage with two decimals from 50 to 99.99, as `text * 0.01`.
+        for hundredths in 5_000..10_000_u32 {
+            let text = format!("{}.{:02}", hundredths / 100, hundredths % 100);
+            let product = text.parse::<f64>().unwrap() * 0.01;
+            let quantile = share(product);
+            for count in (1..=400).chain((500..=20_000).step_by(125)) {
+                let expected = (count as f64 * product) as usize;
+                assert_eq!(loadgen_rank(count, quantile), expected, "{text} of {count}");
+            }
+        }
+        // 57 is one of those where the product is not the share.
+        assert_eq!(loadgen_rank(100, share(57.0 * 0.01)), 57);
+        assert_eq!(loadgen_rank(100, share(0.57)), 56);
+    }
+
+    #[test]
     fn nearest_rank_takes_the_element_of_a_whole_rank() {
         // The worked example of the textbook rule: 15, 20, 35, 40, 50.
         let list = [15, 20, 35, 40, 50];

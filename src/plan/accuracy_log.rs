@@ -43,6 +43,12 @@ impl AccuracyLogSelection {
         self.keeps_all = set.phase == Phase::Accuracy;
     }
 
+    /// Whether any answer of a performance run is logged at all. (With a share of zero one in
+    /// 2^53 still would be; no run is so long.)
+    pub fn keeps_some(&self) -> bool {
+        self.share > 0.0
+    }
+
     /// Whether the answer to the next sample is logged.
     #[inline]
     pub fn keeps_next(&mut self) -> bool {

@@ -110,6 +110,11 @@ impl EffectiveSettings {
                 .max((OFFLINE_SLACK * seconds(settings) * target_rate.as_per_second()) as u64),
         };
         let min_query_count = min_query_count(settings, scenario, target_rate, performance);
+        // Refused here, so that no later step has to reckon with numbers beyond all counting.
+        let most = samples_per_query.max(min_query_count);
+        if most > COUNT_MAX {
+            return Err(PlanError::TooManySamples { count: most as f64 });
+        }
         let min_duration = Latency::from_millis(settings.min_duration_ms);
         let server = scenario == Scenario::Server;
         let offline = scenario == Scenario::Offline;

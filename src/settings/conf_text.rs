@@ -34,7 +34,7 @@ impl ConfText {
                 line,
                 kind,
             };
-            let mut words = content.split_whitespace();
+            let mut words = content.split(is_blank).filter(|word| !word.is_empty());
             let Some(key) = words.next().filter(|word| *word != "#") else {
                 continue;
             };
@@ -73,7 +73,7 @@ impl ConfText {
             }
             let Some(value) = value else {
                 notes.push(note(NoteKind::NoEntry {
-                    text: content.trim().to_owned(),
+                    text: content.trim_matches(is_blank).to_owned(),
                 }));
                 continue;
             };
@@ -108,6 +108,11 @@ impl ConfText {
         .find_map(|key| self.entries.get_key_value(key))
         .map(|(key, entry)| (key.as_str(), entry))
     }
+}
+
+/// What parts words: C's blanks, and not those of other scripts.
+fn is_blank(symbol: char) -> bool {
+    matches!(symbol, ' ' | '\t' | '\n' | '\x0b' | '\x0c' | '\r')
 }
 
 /// Whether the whole word is a number as C reads it: an integer (also `0x10`, `010`) or a real.

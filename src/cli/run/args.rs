@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::compat::CompatWord;
 use crate::cli::test_args::ConfArgs;
 use crate::clock::{Monotonic, SPIN, SPIN_MAX};
 use crate::placement::plan::LARGEST_COUNT;
 use crate::postprocess::NmsMode;
+use crate::scenario::TestMode;
 use crate::units::Latency;
 
 const SPIN_US: u64 = SPIN.as_nanos() / 1_000;
@@ -32,6 +34,13 @@ pub struct RunArgs {
     /// Only accuracy, no performance
     #[arg(long, help_heading = WHAT)]
     pub accuracy_only: bool,
+    /// LoadGen's test mode: PerformanceOnly, AccuracyOnly, SubmissionRun (both in one test) or
+    /// FindPeakPerformance [default: performance, then accuracy of all pictures once]
+    #[arg(long, value_name = "MODE", help_heading = WHAT)]
+    pub mode: Option<TestMode>,
+    /// Which LoadGen's random streams to repeat: v6, v5 or v4-gcc10 [default: v6]
+    #[arg(long, value_name = "NAME", help_heading = WHAT)]
+    pub compat: Vec<CompatWord>,
     /// A setting by LoadGen's name, such as `min_query_count=300`; may be repeated
     #[arg(long, value_name = "KEY=VALUE", num_args = 1.., help_heading = WHAT)]
     pub set: Vec<String>,

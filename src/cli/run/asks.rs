@@ -1,11 +1,14 @@
 //! What is asked: scenario files and flags -> the runs, and what their words come to once measured.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use super::args::RunArgs;
+use super::compat::Compat;
+use super::mode;
 use crate::cli::failure::{Blame, Failure};
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, TestMode};
 use crate::settings::mlperf_conf::ConfReader;
 use crate::settings::rounds::Round;
 use crate::settings::scenario_file::{Measured, Requirement, ScenarioFile, ScenarioRun};
@@ -32,6 +35,9 @@ const OFFLINE_MARGIN: f64 = 1.5;
 pub struct Ask {
     /// How queries arrive.
     pub scenario: Scenario,
+    /// What the run is for, where a file or a flag says it: one LoadGen test then. Without it the
+    /// scenario is measured, and all pictures are scored once for all scenarios.
+    pub mode: Option<TestMode>,
     /// Settings, still without those of `measured`.
     settings: TestSettings,
     /// Which settings wait for a measurement.
@@ -75,20 +81,45 @@ pub struct Asked {
     pub name: String,
     /// What a reader of the report must know about the rules.
     pub notes: Vec<String>,
+    /// What LoadGen would have passed over in silence in its files, once each.
+    pub file_notes: Vec<String>,
     /// The runs, in order.
     pub asks: Vec<Ask>,
+    /// Whose conventions are followed.
+    pub compat: Compat,
 }
 
 impl Asked {
+    /// Whether all pictures are scored once, apart from the scenarios' own tests.
+    pub fn scores_apart(&self) -> bool {
+        self.asks.iter().any(|ask| ask.mode.is_none())
+    }
+
+    /// Whether anything is to be scored.
+    pub fn wants_accuracy(&self, benchmark_only: bool) -> bool {
+        self.asks.iter().any(|ask| match ask.mode {
+            None => !benchmark_only,
+            Some(TestMode::AccuracyOnly | TestMode::SubmissionRun) => true,
+            Some(TestMode::PerformanceOnly | TestMode::FindPeakPerformance) => false,
+        })
+    }
+
     /// How long measuring takes at least, for people.
     pub fn expectation(&self, mode_count: usize) -> String {
         let least = |ask: &Ask| Latency::from_millis(ask.settings.min_duration_ms);
-        let runs = self.asks.iter().map(|ask| {
+        let measured = || {
+            let asks = self.asks.iter();
+            asks.filter(|ask| ask.test_mode() != TestMode::AccuracyOnly)
+        };
+        let runs = measured().map(|ask| {
             let time = rough_time(least(ask));
             format!("{} {time}", ask.scenario)
         });
         let runs = runs.collect::<Vec<_>>().join(", ");
-        let total: u64 = self.asks.iter().map(|ask| least(ask).as_nanos()).sum();
+        if runs.is_empty() {
+            return "every picture once in each scenario's test, whatever the durations".to_owned();
+        }
+        let total: u64 = measured().map(|ask| least(ask).as_nanos()).sum();
         let total = rough_time(Latency::from_nanos(total.saturating_mul(mode_count as u64)));
         let modes = if mode_count > 1 {
             ", with each NMS mode"
@@ -104,7 +135,9 @@ impl Asked {
         let mut asked = Self {
             name: String::new(),
             notes: Vec::new(),
+            file_notes: Vec::new(),
             asks: Vec::new(),
+            compat: Compat::read(&args.compat)?,
         };
         for name in &args.scenario {
             let file = scenario_file(name)?;
@@ -112,12 +145,18 @@ impl Asked {
                 asked.name.push('+');
             }
             asked.name.push_str(&file.name);
-            asked.notes.extend(file.note.clone());
+            // Files of LoadGen's own take the place of what the note tells of.
+            if !args.conf.has_settings() {
+                asked.notes.extend(file.note.clone());
+            }
             for run in &file.runs {
-                let ask = Ask::new(run, file.early_stopping, args, &mut asked.notes)?;
+                let ask = Ask::new(run, file.early_stopping, args, &mut asked.file_notes)?;
                 asked.asks.push(ask);
             }
         }
+        asked.file_notes.extend(args.conf.passed_over());
+        let mut told = BTreeSet::new();
+        asked.file_notes.retain(|note| told.insert(note.clone()));
         Ok(asked)
     }
 }
@@ -182,6 +221,7 @@ impl Ask {
         let waits = run.scenario == Scenario::Server && batch_size > 1;
         let mut ask = Self {
             scenario: run.scenario,
+            mode: None,
             settings: run.settings.clone(),
             measured: run.measured,
             rules: Rules {
@@ -192,18 +232,30 @@ impl Ask {
             batch_timeout: Latency::from_micros(if waits { timeout_us } else { 0 }),
             warnings: Vec::new(),
         };
-        ask.apply_files(args, notes)?;
+        let of_files = ask.apply_files(args, notes)?;
         ask.overlay(args)?;
-        ask.apply_audit(args, notes)?;
+        let of_audit = ask.apply_audit(args, notes)?;
+        ask.mode = mode::decide(args, of_files, of_audit)?;
         ask.settings.validate().or_usage()?;
         Ok(ask)
     }
 
+    /// What the scenario's own test is for.
+    pub fn test_mode(&self) -> TestMode {
+        self.mode.unwrap_or(TestMode::PerformanceOnly)
+    }
+
     /// LoadGen's configuration files take the place of the scenario's own settings and words, and
-    /// with them come the full rules; a round only gives its seeds.
-    fn apply_files(&mut self, args: &RunArgs, notes: &mut Vec<String>) -> Result<(), Failure> {
+    /// with them come the full rules; a round only gives its seeds. Gives the files' mode.
+    fn apply_files(
+        &mut self,
+        args: &RunArgs,
+        notes: &mut Vec<String>,
+    ) -> Result<Option<TestMode>, Failure> {
+        let mut mode = None;
         if args.conf.has_settings() {
             let reader = args.conf.reader(self.scenario).or_usage()?;
+            mode = reader.mode;
             notes.extend(reader.notes.iter().map(ToString::to_string));
             self.settings = reader.settings;
             self.measured = Measured::default();
@@ -212,11 +264,15 @@ impl Ask {
         if let Some(round) = &args.round {
             Round::find(round).or_usage()?.apply(&mut self.settings);
         }
-        Ok(())
+        Ok(mode)
     }
 
-    /// The audit file wins over everything, as in LoadGen; which mode it asks for is not looked at.
-    fn apply_audit(&mut self, args: &RunArgs, notes: &mut Vec<String>) -> Result<(), Failure> {
+    /// The audit file wins over everything, as in LoadGen. Gives its mode.
+    fn apply_audit(
+        &mut self,
+        args: &RunArgs,
+        notes: &mut Vec<String>,
+    ) -> Result<Option<TestMode>, Failure> {
         let mut reader = ConfReader::new("*", self.scenario, args.conf.strict);
         reader.settings = self.settings.clone();
         if let Some(warning) = args.conf.apply_audit(&mut reader).or_usage()? {
@@ -224,7 +280,7 @@ impl Ask {
             self.settings = reader.settings;
             self.warnings.push(warning.to_owned());
         }
-        Ok(())
+        Ok(reader.mode)
     }
 
     fn overlay(&mut self, args: &RunArgs) -> Result<(), Failure> {

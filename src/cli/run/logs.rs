@@ -6,22 +6,25 @@ use super::measure::Bench;
 use crate::cli::failure::{Blame, Failure};
 use crate::library::SampleLibrary;
 use crate::model::Labels;
-use crate::plan::{LoadableSet, Plan};
+use crate::plan::{FirstIds, LoadableSet, Plan};
 use crate::record::Record;
 use crate::report::folder::RunFolder;
 use crate::report::mlperf::accuracy::{self, AccuracyAnswer};
 use crate::report::mlperf::trace::{self, TracedSet};
 use crate::report::mlperf::{SetLog, TestLog, ACCURACY_FILE, TRACE_FILE};
+use crate::scenario::TestMode;
 use crate::settings::test_settings::TestSettings;
 use crate::summary::Summary;
 use crate::sut::pool::Answer;
-use crate::units::{Latency, SampleId};
+use crate::units::Latency;
 
 /// What was asked for.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
     /// The settings.
     pub settings: &'a TestSettings,
+    /// The mode.
+    pub mode: TestMode,
     /// Warnings for the detail log.
     pub warnings: &'a [String],
 }
@@ -52,7 +55,7 @@ pub fn write(
         library_name: library.name(),
         total_count: library.total_count(),
         performance_count: library.performance_count(),
-        requested_mode: plan.effective().mode,
+        requested_mode: request.mode,
         requested: request.settings,
         effective: plan.effective(),
         compat: plan.compat(),
@@ -68,49 +71,44 @@ pub fn write(
         .or_environment()
 }
 
-/// Writes every sample of a performance run as a span for trace viewers.
+/// Writes every sample of a performance run, whose numbers begin with `first`, as a span for
+/// trace viewers; the run began so long after the test.
 pub fn write_trace(
     folder: &RunFolder,
     plan: &Plan,
     set: &LoadableSet,
     record: &Record,
-    began: SystemTime,
+    (first, began): (FirstIds, Latency),
+    test_began: SystemTime,
 ) -> Result<(), Failure> {
     let traced = TracedSet {
         plan,
         set,
         record,
-        first_sample: SampleId(0),
-        first_query: 0,
-        began: Latency::ZERO,
+        first_sample: first.sample,
+        first_query: first.query,
+        began,
     };
     folder
         .write(TRACE_FILE, |out| {
-            trace::write(&[traced], began, std::process::id(), out)
+            trace::write(&[traced], test_began, std::process::id(), out)
         })
         .or_environment()
 }
 
-/// What one detector answered in an accuracy run that asked for every picture once, in the order
-/// of the answers.
-pub fn answers_of(
-    detector: usize,
-    answers: &[Answer],
-    plan: &Plan,
-    labels: &Labels,
-) -> Vec<AccuracyAnswer> {
-    let order = plan.sets().iter().flat_map(LoadableSet::distinct);
-    let mut id_of = vec![SampleId(0); plan.effective().accuracy_sample_count];
-    for (id, index) in order.enumerate() {
-        id_of[index.as_usize()] = SampleId(id as u32);
-    }
+/// What one detector answered, in the order of completion.
+pub fn answers_of(detector: usize, answers: &[Answer], labels: &Labels) -> Vec<AccuracyAnswer> {
     let class = |class: u32| match labels {
         Labels::Coco91 => Labels::category_id(class),
         Labels::Names(_) => class,
     };
-    answers
+    let mut answers: Vec<&Answer> = answers
         .iter()
         .filter(|answer| answer.detector == detector)
+        .collect();
+    answers.sort_by_key(|answer| answer.at);
+    answers
+        .into_iter()
         .map(|answer| {
             let picture = answer.sample.0 as f32;
             let records: Vec<_> = answer
@@ -122,7 +120,7 @@ pub fn answers_of(
                 })
                 .collect();
             AccuracyAnswer {
-                id: id_of[answer.sample.as_usize()],
+                id: answer.id,
                 index: answer.sample,
                 data: accuracy::detection_bytes(&records),
             }

@@ -1,33 +1,28 @@
-//! One performance run: workers, warm-up, the run itself, and its files.
+//! What the tests of a command share, and one test with its figures and files.
 
-use std::time::SystemTime;
-
-use super::asks::{rough_time, Ask, Pace};
+use super::asks::Ask;
 use super::logs;
 use super::pictures::Pictures;
+use super::score::{score_one, Found};
 use super::seating::{seats, Seating};
+use super::sets::TestRequest;
 use super::subject::Subject;
-use super::watch::{loading_bar, Watch};
+use super::watch::loading_bar;
 use crate::cli::failure::{Blame, Failure};
-use crate::cli::interrupt::{is_interrupted, INTERRUPTED};
 use crate::clock::Monotonic;
-use crate::drive::{run_set, Control, Stand, Tells, NO_PROGRESS_LIMIT};
-use crate::placement::contention::{Contention, ContentionSnapshot};
+use crate::drive::Tells;
+use crate::placement::contention::Contention;
 use crate::placement::plan::Placement;
-use crate::placement::verify::{thread_places, verify, PlacementFinding, ThreadPlace};
+use crate::placement::verify::{PlacementFinding, ThreadPlace};
 use crate::plan::{LoadableSet, Plan};
-use crate::postprocess::NmsMode;
 use crate::report::document::{LayoutEntry, RunEntry};
-use crate::report::folder::RunFolder;
-use crate::report::{intel, raw};
+use crate::report::intel;
 use crate::runtime::Runtime;
 use crate::scenario::{Scenario, TestMode};
 use crate::settings::compat::CompatProfile;
 use crate::settings::test_settings::TestSettings;
-use crate::summary::{conclude, Summary};
 use crate::sut::pool::{Assignment, Inputs, Pool, PoolRun, WarmUp};
 use crate::sut::SutError;
-use crate::units::{Latency, SampleId};
 
 /// What every run of a command shares.
 pub struct Bench<'a> {
@@ -45,6 +40,8 @@ pub struct Bench<'a> {
     pub warm_up: WarmUp,
     /// Whether each performance run leaves a trace.
     pub trace: bool,
+    /// Which LoadGen's random streams are repeated.
+    pub profile: CompatProfile,
     pool: Option<(PoolKey, Pool)>,
 }
 
@@ -55,12 +52,12 @@ struct PoolKey {
     batch_size: usize,
 }
 
-/// What one performance run left.
+/// What one test left.
 pub struct Measured {
     /// Its entry in the document.
     pub entry: RunEntry,
-    /// Its figures.
-    pub summary: Summary,
+    /// What it found, where it has an accuracy part and there is ground truth.
+    pub found: Option<Found>,
     /// What `run.json` keeps besides.
     pub conditions: Conditions,
 }
@@ -70,6 +67,8 @@ pub struct Measured {
 pub struct Conditions {
     /// When it began.
     pub started_at: String,
+    /// What it was for, as asked.
+    pub mode: TestMode,
     /// The settings as they were applied.
     pub settings: crate::plan::EffectiveSettings,
     /// Where the instances were to run.
@@ -102,6 +101,7 @@ impl<'a> Bench<'a> {
             clock,
             warm_up,
             trace: false,
+            profile: CompatProfile::default(),
             pool: None,
         }
     }
@@ -136,10 +136,15 @@ impl<'a> Bench<'a> {
         inputs
     }
 
-    /// Warms the workers up for an assignment.
-    pub fn begin(&mut self, assignment: &Assignment) -> Result<PoolRun<'_>, Failure> {
+    /// Warms the workers up for an assignment; each of `issue_threads` gets a desk.
+    pub fn begin(
+        &mut self,
+        assignment: &Assignment,
+        issue_threads: usize,
+    ) -> Result<PoolRun<'_>, Failure> {
         let (_, pool) = self.pool.as_mut().expect("the pool was started");
-        pool.begin(assignment).map_err(blame)
+        pool.begin_with_desks(assignment, issue_threads)
+            .map_err(blame)
     }
 
     /// Whether decoding and resizing are timed.
@@ -165,171 +170,66 @@ impl<'a> Bench<'a> {
             mode,
             library.total_count(),
             library.performance_count(),
-            CompatProfile::V6,
+            self.profile,
         )
         .or_usage()
     }
 
-    /// Makes one performance run and writes its files into `folder`; `None` when it was
-    /// interrupted before anything was issued.
-    pub fn measure(
-        &mut self,
-        ask: &Ask,
-        mode: NmsMode,
-        offline_rate: Option<f64>,
-        title: &str,
-        folder: &RunFolder,
-    ) -> Result<Option<Measured>, Failure> {
-        let placement = self.seating.place(ask.scenario)?;
-        let draft = self.plan(ask.settings(), ask.scenario, TestMode::PerformanceOnly)?;
-        let set = draft.sets()[0].clone();
-        let inputs = self.load(&set)?;
-        if is_interrupted() {
+    /// Runs one test and writes its files; `None` when it was interrupted before anything was
+    /// issued.
+    pub fn measure(&mut self, request: TestRequest<'_>) -> Result<Option<Measured>, Failure> {
+        let Some(tested) = self.run_test(request)? else {
             return Ok(None);
-        }
-        self.pool(&placement, ask.batch_size)?;
-        let assignment = Assignment {
-            inputs: inputs.clone(),
-            detectors: self.subject.detectors(&[mode]),
-            batch_size: ask.batch_size,
-            batch_timeout: ask.batch_timeout,
-            warm_up: self.warm_up,
-            warm_up_sample: set.indices[0],
-            answers: None,
-            interrupted: &INTERRUPTED,
         };
-        let clock = self.clock;
-        let desks = draft.effective().issue_threads() as usize;
-        let mut run = {
-            let (_, pool) = self.pool.as_mut().expect("started above");
-            pool.begin_with_desks(&assignment, desks).map_err(blame)?
-        };
-        if is_interrupted() {
-            return Ok(None);
-        }
-        let pace = pace(&run, ask, offline_rate);
-        let settings = ask.settle(&pace);
-        ask.check_rate(&settings, &pace)?;
-        let warm_up_inferences = run.warm_ups().iter().map(|one| one.inferences).collect();
-        let threads = thread_places().unwrap_or_default();
-        let placement_findings = verify(&placement, &threads, instance_of);
-
-        // `self` is lent to the run; the library's counts are all the plan needs of it.
-        let plan = replan(&draft, &settings, &self.pictures)?;
-        let set = &plan.sets()[0];
-        let planned = plan.generated(set).sample_count();
-        let title = format!("{title}, about {}", rough_time(expected(&plan, set, &pace)));
-        let mut watch = Watch::new(&title, plan.effective(), planned);
-        let before = ContentionSnapshot::take();
-        let started = SystemTime::now();
-        let (record, ending) = run_set(
-            &plan,
-            set,
-            SampleId(0),
-            &mut Stand {
-                sut: &mut run,
-                tells: Self::tells(&inputs),
-                clock: &clock,
-                control: Control {
-                    interrupted: &INTERRUPTED,
-                    no_progress_limit: NO_PROGRESS_LIMIT,
-                },
-                observe: &mut |progress| watch.observe(progress),
-            },
-        );
-        let contention = ContentionSnapshot::take().since(&before);
-        watch.finish();
-        drop(run);
-        raw::write_files(folder, &plan, set, &record, started).or_environment()?;
-        if self.trace {
-            logs::write_trace(folder, &plan, set, &record, started)?;
-        }
-        let ending = ending.map_err(blame)?;
-        let summary = conclude(record, plan.effective(), ending, ask.rules);
-        let shown = [(set, Latency::ZERO, &summary)];
-        let request = logs::Request {
-            settings: &settings,
+        let (ask, nms, folder) = (request.ask, request.nms, request.folder);
+        let (plan, started) = (&tested.plan, tested.started);
+        let labels = &self.subject.description.labels;
+        let logged = logs::answers_of(0, &tested.answers, labels);
+        let shown: Vec<_> = tested
+            .shown
+            .iter()
+            .map(|(set, began, summary)| (set, *began, summary))
+            .collect();
+        let asked = logs::Request {
+            settings: &tested.settings,
+            mode: ask.test_mode(),
             warnings: &ask.warnings,
         };
-        logs::write(folder, self, &plan, request, started, &shown, Vec::new())?;
-        let mut entry = RunEntry::new(
-            &self.subject.description.name,
-            self.subject.precision(),
-            Some(mode),
-        )
-        .with_summary(&summary, plan.effective(), ask.rules);
-        entry.layout = Some(layout(&placement, ask));
-        folder
-            .write(&intel::file_name(&entry, started), |out| {
-                intel::write_tail(out, &entry)
-            })
-            .or_environment()?;
+        logs::write(folder, self, plan, asked, started, &shown, logged)?;
+        let found = match tested.accuracy_answers() {
+            Some(answers) if self.pictures.ground_truth.is_some() => {
+                Some(score_one(self, nms, answers, folder)?)
+            }
+            _ => None,
+        };
+        let name = &self.subject.description.name;
+        let mut entry = RunEntry::new(name, self.subject.precision(), Some(nms));
+        if let Some(summary) = tested.performance() {
+            entry = entry.with_summary(summary, plan.effective(), ask.rules);
+            folder
+                .write(&intel::file_name(&entry, started), |out| {
+                    intel::write_tail(out, &entry)
+                })
+                .or_environment()?;
+        }
+        entry.scenario = Some(ask.scenario);
+        entry.layout = Some(layout(&tested.placement, ask));
+        entry.accuracy = found.as_ref().map(|found| found.entry.clone());
         Ok(Some(Measured {
+            entry,
+            found,
             conditions: Conditions {
                 started_at: crate::report::folder::utc_iso(started),
-                settings: plan.effective().clone(),
-                placement,
-                threads,
-                placement_findings,
-                warm_up_inferences,
-                contention,
+                mode: ask.test_mode(),
+                settings: tested.plan.effective().clone(),
+                placement: tested.placement,
+                threads: tested.threads,
+                placement_findings: tested.placement_findings,
+                warm_up_inferences: tested.warm_up_inferences,
+                contention: tested.contention,
             },
-            entry,
-            summary,
         }))
     }
-}
-
-fn replan(draft: &Plan, settings: &TestSettings, pictures: &Pictures) -> Result<Plan, Failure> {
-    use crate::library::SampleLibrary;
-    let effective = draft.effective();
-    Plan::new(
-        settings,
-        effective.scenario,
-        effective.mode,
-        pictures.library.total_count(),
-        pictures.library.performance_count(),
-        draft.compat(),
-    )
-    .or_usage()
-}
-
-/// What the warm-up promises.
-fn pace(run: &PoolRun<'_>, ask: &Ask, offline: Option<f64>) -> Pace {
-    /// Stands in where the warm-up was switched off.
-    const UNKNOWN: Latency = Latency::from_millis(20);
-    let times: Vec<Latency> = run
-        .warm_ups()
-        .iter()
-        .map(|report| report.fastest.unwrap_or(UNKNOWN))
-        .collect();
-    let rate = |time: &Latency| ask.batch_size as f64 / time.as_secs_f64().max(1e-9);
-    Pace {
-        promised: times.iter().map(rate).sum(),
-        offline,
-        fastest: times.iter().copied().min().unwrap_or(UNKNOWN),
-        instances: times.len(),
-        is_known: run.warm_ups().iter().all(|report| report.fastest.is_some()),
-    }
-}
-
-/// How long a run is going to take, by what the warm-up promises.
-fn expected(plan: &Plan, set: &LoadableSet, pace: &Pace) -> Latency {
-    let settings = plan.effective();
-    let samples = |count: u64| count as f64 / pace.offline.unwrap_or(pace.promised);
-    let seconds = match settings.scenario {
-        Scenario::Offline => samples(plan.generated(set).sample_count()),
-        Scenario::Server => {
-            let generated = plan.generated(set);
-            let scheduled = generated.query_count as f64 / settings.target_rate.as_per_second();
-            scheduled.max(samples(generated.sample_count()))
-        }
-        Scenario::SingleStream | Scenario::MultiStream => {
-            let least = settings.min_query_count * settings.samples_per_query;
-            settings.min_duration.as_secs_f64().max(samples(least))
-        }
-    };
-    Latency::from_nanos((seconds * 1e9) as u64)
 }
 
 fn layout(placement: &Placement, ask: &Ask) -> LayoutEntry {
@@ -344,7 +244,7 @@ fn layout(placement: &Placement, ask: &Ask) -> LayoutEntry {
 }
 
 /// A worker's threads carry its name: threads inherit the name of the one that makes them.
-fn instance_of(thread: &ThreadPlace) -> Option<usize> {
+pub(super) fn instance_of(thread: &ThreadPlace) -> Option<usize> {
     thread.name.strip_prefix("detbench-w")?.parse().ok()
 }
 

@@ -2,26 +2,31 @@
 
 pub mod args;
 mod asks;
+pub mod compat;
 mod logs;
 mod measure;
+mod mode;
 mod null;
+mod null_system;
 mod pictures;
 mod record_of_run;
 mod save_raw;
 mod score;
 mod seating;
+mod sets;
 mod subject;
 mod watch;
 
 use std::time::SystemTime;
 
 use self::args::{RunArgs, SutArg, WarmUpArg};
-use self::asks::Asked;
+use self::asks::{Ask, Asked};
 use self::measure::Bench;
 use self::pictures::Pictures;
 use self::record_of_run::RunRecord;
 use self::score::{score_all, Found};
 use self::seating::Seating;
+use self::sets::TestRequest;
 pub use self::subject::default_onnx;
 pub(super) use self::subject::{load_runtime, Subject, SubjectRequest};
 use super::failure::{Blame, Failure, Outcome};
@@ -57,7 +62,8 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
     for ask in &asked.asks {
         seating.place(ask.scenario)?;
     }
-    if args.accuracy_only && args.images.is_some() && args.annotations.is_none() {
+    let scores_apart = asked.scores_apart() && !args.benchmark_only;
+    if args.accuracy_only && scores_apart && args.images.is_some() && args.annotations.is_none() {
         return Err(Failure::usage(
             "--accuracy-only needs ground truth: pass --annotations FILE with --images",
         ));
@@ -75,19 +81,25 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
         return Ok(Outcome::Interrupted);
     }
 
+    let clock = args.clock();
+    let warm_up = warm_up(args);
+    let mut bench = Bench::new(&subject, &runtime, &seating, pictures, clock, warm_up);
+    bench.trace = args.trace;
+    bench.profile = asked.compat.profile;
+    for ask in &asked.asks {
+        // What cannot be planned with these pictures is refused before anything runs.
+        bench.plan(ask.settings(), ask.scenario, ask.test_mode())?;
+    }
+
     let name = format!("{}-{}", subject.description.name, folder_word(args, &asked));
     let folder = RunFolder::create(&args.output_dir, &name, SystemTime::now()).or_environment()?;
-    let mut record = RunRecord::new(args, &asked, &subject, &runtime, &seating, &pictures);
+    let mut record = RunRecord::new(args, &asked, &subject, &runtime, &seating, &bench.pictures);
     record.write(&folder)?;
     if args.json {
         eprint!("{}", record.expectation());
     } else {
         print_out(record.heading())?;
     }
-    let clock = args.clock();
-    let warm_up = warm_up(args);
-    let mut bench = Bench::new(&subject, &runtime, &seating, pictures, clock, warm_up);
-    bench.trace = args.trace;
     let finished = Run {
         args,
         asked: &asked,
@@ -143,11 +155,10 @@ struct Run<'a, 'b> {
 
 impl Run<'_, '_> {
     fn all(mut self) -> Result<(), Failure> {
-        if !self.args.accuracy_only {
-            self.performance()?;
-        }
+        self.tests()?;
         let has_truth = self.bench.pictures.ground_truth.is_some();
-        if !self.args.benchmark_only && has_truth && !is_interrupted() {
+        let scores = self.asked.scores_apart() && !self.args.benchmark_only;
+        if scores && has_truth && !is_interrupted() {
             self.accuracy()?;
         }
         match &self.args.save_raw {
@@ -156,12 +167,17 @@ impl Run<'_, '_> {
         }
     }
 
-    fn performance(&mut self) -> Result<(), Failure> {
+    /// Each scenario's own test with each NMS mode.
+    fn tests(&mut self) -> Result<(), Failure> {
         let modes = self.args.nms.modes();
-        let count = self.asked.asks.len() * modes.len();
+        let has_test = |ask: &Ask| ask.mode.is_some() || !self.args.accuracy_only;
+        let count = self.asked.asks.iter().filter(|ask| has_test(ask)).count() * modes.len();
         let mut offline: Vec<(NmsMode, f64)> = Vec::new();
         let mut number = 0;
         for (position, ask) in self.asked.asks.iter().enumerate() {
+            if !has_test(ask) {
+                continue;
+            }
             for &mode in modes {
                 if is_interrupted() {
                     return Ok(());
@@ -177,14 +193,20 @@ impl Run<'_, '_> {
                     .iter()
                     .find(|(held, _)| *held == mode)
                     .map(|(_, rate)| *rate);
-                let measured = self.bench.measure(ask, mode, rate, &title, &folder)?;
+                let measured = self.bench.measure(TestRequest {
+                    ask,
+                    nms: mode,
+                    offline_rate: rate,
+                    title: &title,
+                    folder: &folder,
+                })?;
                 let Some(mut measured) = measured else {
                     return Ok(());
                 };
                 measured.entry.folder = Some(if count == 1 { ".".to_owned() } else { name });
                 if ask.scenario == Scenario::Offline {
                     offline.retain(|(held, _)| *held != mode);
-                    offline.extend(measured.summary.samples_per_second.map(|rate| (mode, rate)));
+                    offline.extend(measured.entry.samples_per_second.map(|rate| (mode, rate)));
                 }
                 self.record.add(measured);
                 self.record.write(self.folder)?;

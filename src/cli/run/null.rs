@@ -9,18 +9,19 @@ use serde_json::json;
 
 use super::args::{RunArgs, Span};
 use super::asks::{Ask, Asked, Pace};
+use super::null_system::{logged_answers, refuse_what_needs_a_model};
 use crate::cli::failure::{Blame, Failure, Outcome};
 use crate::cli::interrupt::{is_interrupted, INTERRUPTED};
 use crate::clock::Monotonic;
 use crate::drive::{run_set, Control, Stand, Tells, NO_PROGRESS_LIMIT};
-use crate::plan::Plan;
+use crate::plan::{FirstIds, Plan};
 use crate::report::document::{Document, RunEntry, SCHEMA_VERSION};
 use crate::report::folder::{utc_iso, RunFolder};
 use crate::report::mlperf::accuracy;
 use crate::report::mlperf::{SetLog, TestLog, ACCURACY_FILE};
 use crate::report::{raw, table};
-use crate::scenario::TestMode;
 use crate::settings::compat::CompatProfile;
+use crate::settings::test_settings::TestSettings;
 use crate::summary::{conclude, Rules};
 use crate::sut::null::Null;
 use crate::units::{Latency, SampleId};
@@ -59,10 +60,20 @@ const RULES: Rules = Rules {
 pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
     let mut args = args.clone();
     let has_duration = |pair: &String| pair.trim_start().starts_with("min_duration_ms");
-    if args.duration.is_none() && !args.set.iter().any(has_duration) {
+    let is_short = args.duration.is_none() && !args.set.iter().any(has_duration);
+    if is_short {
         args.duration = Some(Span(DURATION));
     }
-    let asked = Asked::read(&args)?;
+    let mut asked = Asked::read(&args)?;
+    refuse_what_needs_a_model(&args, &asked)?;
+    if is_short {
+        asked.file_notes.push(format!(
+            "each run of the null system lasts {DURATION}, whatever a file says; --duration gives it another time"
+        ));
+    }
+    for ask in &asked.asks {
+        plan_of(&ask.settle(&PACE), ask, asked.compat.profile)?;
+    }
     let name = format!("{NAME}-{}", asked.name);
     let folder = RunFolder::create(&args.output_dir, &name, SystemTime::now()).or_environment()?;
     let clock = args.clock();
@@ -79,12 +90,12 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
             1 => folder.clone(),
             _ => folder.sub(&own).or_environment()?,
         };
-        let mut entry = measure(ask, clock, args.trace, &inside)?;
+        let mut entry = measure(ask, asked.compat.profile, clock, args.trace, &inside)?;
         entry.folder = Some(own);
         entries.push(entry);
-        write_document(&folder, &entries, asked.asks.len(), args.spin_us)?;
+        write_document(&folder, &entries, &asked, args.spin_us)?;
     }
-    report(&args, &entries, asked.asks.len(), &folder)?;
+    report(&args, &entries, &asked, &folder)?;
     Ok(if is_interrupted() {
         Outcome::Interrupted
     } else if entries.iter().any(|entry| entry.valid == Some(false)) {
@@ -96,14 +107,13 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
 
 fn measure(
     ask: &Ask,
+    compat: CompatProfile,
     clock: Monotonic,
     trace: bool,
     folder: &RunFolder,
 ) -> Result<RunEntry, Failure> {
     let settings = ask.settle(&PACE);
-    let mode = TestMode::PerformanceOnly;
-    let compat = CompatProfile::V6;
-    let plan = Plan::new(&settings, ask.scenario, mode, TOTAL, PERFORMANCE, compat).or_usage()?;
+    let plan = plan_of(&settings, ask, compat)?;
     let set = &plan.sets()[0];
     let began = SystemTime::now();
     let mut stand = Stand {
@@ -120,7 +130,8 @@ fn measure(
     let ending = ending.or_environment()?;
     raw::write_files(folder, &plan, set, &record, began).or_environment()?;
     if trace {
-        super::logs::write_trace(folder, &plan, set, &record, began)?;
+        let first = (FirstIds::default(), Latency::ZERO);
+        super::logs::write_trace(folder, &plan, set, &record, first, began)?;
     }
     let summary = conclude(record, plan.effective(), ending, RULES);
     TestLog {
@@ -128,7 +139,7 @@ fn measure(
         library_name: NAME,
         total_count: TOTAL,
         performance_count: PERFORMANCE,
-        requested_mode: mode,
+        requested_mode: ask.test_mode(),
         requested: &settings,
         effective: plan.effective(),
         compat,
@@ -145,25 +156,34 @@ fn measure(
     .write(folder)
     .or_environment()?;
     folder
-        .write(ACCURACY_FILE, |out| accuracy::write([], out))
+        .write(ACCURACY_FILE, |out| {
+            accuracy::write(logged_answers(&plan, set, summary.sample_count), out)
+        })
         .or_environment()?;
     Ok(RunEntry::new(NAME, NAME, None).with_summary(&summary, plan.effective(), RULES))
+}
+
+fn plan_of(settings: &TestSettings, ask: &Ask, compat: CompatProfile) -> Result<Plan, Failure> {
+    let (scenario, mode) = (ask.scenario, ask.test_mode());
+    Plan::new(settings, scenario, mode, TOTAL, PERFORMANCE, compat).or_usage()
 }
 
 fn write_document(
     folder: &RunFolder,
     entries: &[RunEntry],
-    planned: usize,
+    asked: &Asked,
     spin_us: u64,
 ) -> Result<(), Failure> {
     let document = json!({
         "schema_version": SCHEMA_VERSION,
-        "complete": entries.len() == planned && !is_interrupted(),
+        "complete": entries.len() == asked.asks.len() && !is_interrupted(),
         "sut_name": NAME,
         "detbench_version": env!("CARGO_PKG_VERSION"),
         "written_at": utc_iso(SystemTime::now()),
         "spin_us": spin_us,
         "command_line": std::env::args().collect::<Vec<_>>(),
+        "compat": asked.compat.profile.name(),
+        "notes": asked.file_notes,
         "runs": entries,
     });
     folder
@@ -177,13 +197,13 @@ fn write_document(
 fn report(
     args: &RunArgs,
     entries: &[RunEntry],
-    planned: usize,
+    asked: &Asked,
     folder: &RunFolder,
 ) -> Result<(), Failure> {
     if args.json {
         let document = Document {
             schema_version: SCHEMA_VERSION,
-            complete: entries.len() == planned && !is_interrupted(),
+            complete: entries.len() == asked.asks.len() && !is_interrupted(),
             runs: entries.to_vec(),
         };
         println!("{}", serde_json::to_string(&document).or_environment()?);
@@ -212,6 +232,9 @@ fn report(
         for reason in &entry.invalid_reasons {
             println!("INVALID {scenario}: {reason}.");
         }
+    }
+    for note in &asked.file_notes {
+        println!("note: {note}");
     }
     println!("results in {}", folder.path().display());
     Ok(())

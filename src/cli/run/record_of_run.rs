@@ -57,9 +57,10 @@ impl RunRecord {
         } else {
             asked.notes.clone()
         };
+        notes.extend(asked.file_notes.iter().cloned());
         notes.extend(subject.notes.iter().cloned());
         notes.extend(pictures.notes.iter().map(ToString::to_string));
-        if pictures.ground_truth.is_none() && !args.benchmark_only {
+        if pictures.ground_truth.is_none() && asked.wants_accuracy(args.benchmark_only) {
             notes.push("There is no ground truth for these pictures, so there is no accuracy; pass --annotations FILE for it.".to_owned());
         }
         let preprocessing = pictures.library.preprocessing();
@@ -93,6 +94,7 @@ impl RunRecord {
             "nms_order": args.nms.modes(),
             "spin_us": args.spin_us,
             "command_line": std::env::args().collect::<Vec<_>>(),
+            "compat": asked.compat.profile.name(),
         });
         let expectation = expectation.unwrap_or_default();
         let heading = heading(args, subject, runtime, pictures, &host);
@@ -127,6 +129,16 @@ impl RunRecord {
     pub fn add(&mut self, measured: Measured) {
         self.runs.push(measured.conditions);
         self.entries.push(measured.entry);
+        if let Some(found) = measured.found {
+            self.keep(found.mode, &found.scores);
+        }
+    }
+
+    /// Keeps a mode's scores, unless it has some: the model finds the same every time.
+    fn keep(&mut self, mode: NmsMode, scores: &CocoScores) {
+        if self.scores.iter().all(|(held, _)| *held != mode) {
+            self.scores.push((mode, scores.clone()));
+        }
     }
 
     /// Adds an entry without performance.
@@ -144,7 +156,7 @@ impl RunRecord {
         {
             entry.accuracy = Some(accuracy.clone());
         }
-        self.scores.push((mode, scores.clone()));
+        self.keep(mode, scores);
     }
 
     /// Says that everything that was asked for was measured.
@@ -240,7 +252,7 @@ impl RunRecord {
             }
         }
         self.placements(&mut text);
-        if self.entries.iter().all(|entry| entry.scenario.is_none()) {
+        if self.entries.iter().all(|entry| entry.query_count.is_none()) {
             for (mode, scores) in &self.scores {
                 let _ = writeln!(
                     text,

@@ -1,5 +1,6 @@
 //! Accuracy: every picture once, all NMS modes on the same inference.
 
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use crossbeam::channel::unbounded;
@@ -18,7 +19,7 @@ use crate::report::folder::RunFolder;
 use crate::scenario::{Scenario, TestMode};
 use crate::settings::test_settings::TestSettings;
 use crate::summary::{conclude as summarise, Rules};
-use crate::sut::pool::{Answer, Assignment};
+use crate::sut::pool::{Answer, AnswerLog, Assignment};
 use crate::units::{Latency, SampleId};
 
 use super::watch::Watch;
@@ -68,11 +69,11 @@ pub fn score_all(
             batch_timeout: Latency::ZERO,
             warm_up: bench.warm_up,
             warm_up_sample: set.indices[0],
-            answers: Some(sender.clone()),
+            answers: Some(AnswerLog::of_all(sender.clone())),
             interrupted: &INTERRUPTED,
         };
         let clock = bench.clock;
-        let mut run = bench.begin(&assignment)?;
+        let mut run = bench.begin(&assignment, 1)?;
         let mut stand = Stand {
             sut: &mut run,
             tells: crate::drive::Tells::default(),
@@ -117,19 +118,43 @@ pub fn score_all(
             .sub(&format!("accuracy-{}", mode.name()))
             .or_environment()?;
         let labels = &bench.subject.description.labels;
-        let logged = logs::answers_of(detector, &answers, &plan, labels);
+        let logged = logs::answers_of(detector, &answers, labels);
         let request = logs::Request {
             settings: &TestSettings::default(),
+            mode: TestMode::AccuracyOnly,
             warnings: &[],
         };
         logs::write(&folder, bench, &plan, request, began, &shown, logged)?;
     }
+    let ids = bench.pictures.image_ids();
     let detections = sort_out(bench, modes, answers.into_iter())?;
     let found = modes.iter().zip(detections);
     found
-        .map(|(&mode, detections)| conclude(bench, mode, &detections, modes.len() > 1, folder))
+        .map(|(&mode, detections)| {
+            let several = modes.len() > 1;
+            conclude(bench, mode, &detections, &ids, several, folder)
+        })
         .collect::<Result<_, _>>()
         .map(Some)
+}
+
+/// Scores the answers of one detector in the accuracy part of a test, on the pictures that the
+/// test asked for.
+///
+/// # Errors
+/// When a detection cannot be scored or the results cannot be written.
+pub fn score_one(
+    bench: &Bench<'_>,
+    mode: NmsMode,
+    answers: Vec<Answer>,
+    folder: &RunFolder,
+) -> Result<Found, Failure> {
+    let pictures = bench.pictures.library.pictures();
+    let asked: BTreeSet<_> = answers.iter().map(|answer| answer.sample).collect();
+    let asked = asked.into_iter().map(|index| &pictures[index.as_usize()]);
+    let ids: Vec<i64> = asked.map(|picture| picture.image_id).collect();
+    let detections = sort_out(bench, &[mode], answers.into_iter())?;
+    conclude(bench, mode, &detections[0], &ids, false, folder)
 }
 
 /// Detections of each mode as COCO's, in the order of the library, best first within a picture.
@@ -195,6 +220,7 @@ fn conclude(
     bench: &Bench<'_>,
     mode: NmsMode,
     detections: &[CocoDetection],
+    image_ids: &[i64],
     several: bool,
     folder: &RunFolder,
 ) -> Result<Found, Failure> {
@@ -203,8 +229,7 @@ fn conclude(
         .ground_truth
         .as_ref()
         .expect("accuracy is only asked for with ground truth");
-    let image_ids = bench.pictures.image_ids();
-    let scores = score(truth, detections, Some(&image_ids)).or_usage()?;
+    let scores = score(truth, detections, Some(image_ids)).or_usage()?;
     let name = if several {
         format!("detections_{}.json", mode.name())
     } else {

@@ -14,7 +14,8 @@ use crate::units::{Latency, Quantile, Timestamp};
 pub struct Watch {
     bar: ProgressBar,
     latencies: LatencyHistogram,
-    scenario: Scenario,
+    /// Whether the run ends with its samples and not with its duration.
+    counts_samples: bool,
     duration: Latency,
     samples_planned: u64,
     start: Option<Timestamp>,
@@ -40,10 +41,19 @@ impl Watch {
         Self {
             bar,
             latencies: LatencyHistogram::new(),
-            scenario: settings.scenario,
+            counts_samples: settings.scenario == Scenario::Offline,
             duration: settings.min_duration,
             samples_planned,
             start: None,
+        }
+    }
+
+    /// A watch over a run that goes through its samples once, whatever the duration.
+    #[must_use]
+    pub fn over_samples(self) -> Self {
+        Self {
+            counts_samples: true,
+            ..self
         }
     }
 
@@ -63,9 +73,10 @@ impl Watch {
             self.latencies.record(latency);
         }
         let completed = record.completed_count();
-        let share = match self.scenario {
-            Scenario::Offline => completed as f64 / self.samples_planned.max(1) as f64,
-            _ => elapsed.as_secs_f64() / self.duration.as_secs_f64().max(1e-9),
+        let share = if self.counts_samples {
+            completed as f64 / self.samples_planned.max(1) as f64
+        } else {
+            elapsed.as_secs_f64() / self.duration.as_secs_f64().max(1e-9)
         };
         let share = share.clamp(0.0, 1.0);
         let rate = completed as f64 / elapsed.as_secs_f64().max(1e-9);

@@ -158,11 +158,15 @@ fn identity(journal: &mut Journal, test: &TestLog<'_>) {
         "qsl_reported_performance_count",
         test.performance_count as u64,
     );
-    for warning in test.warnings {
-        let value = LogValue::Text(warning.clone());
+    let test05 = test.requested.test05.then_some(TEST05_WARNING);
+    for warning in test.warnings.iter().map(String::as_str).chain(test05) {
+        let value = LogValue::Text(warning.to_owned());
         journal.add("warning_generic_message", value, Level::Warning);
     }
 }
+
+/// LoadGen's words.
+const TEST05_WARNING: &str = "Test05 flag detected Overriding random seeds";
 
 fn starting(test: &TestLog<'_>, phase: Phase) -> &'static str {
     match phase {

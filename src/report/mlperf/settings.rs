@@ -3,24 +3,32 @@
 use super::detail::Journal;
 use super::TestLog;
 use crate::scenario::Scenario;
+use crate::settings::rounds::Seeds;
 use crate::units::Latency;
 
-/// The settings that were asked for.
+/// The settings that were asked for; of a TEST05 run, as LoadGen has it, those with its mode and
+/// its seeds already in place.
 pub(super) fn requested(journal: &mut Journal, test: &TestLog<'_>) {
     let asked = test.requested;
+    let mut mode = test.requested_mode;
+    let mut seeds = Seeds {
+        qsl: asked.qsl_rng_seed,
+        sample_index: asked.sample_index_rng_seed,
+        schedule: asked.schedule_rng_seed,
+    };
+    if asked.test05 {
+        (mode, seeds) = (test.effective.mode, test.effective.seeds);
+    }
     journal.text("requested_scenario", test.effective.scenario.name());
-    journal.text("requested_test_mode", test.requested_mode.name());
+    journal.text("requested_test_mode", mode.name());
     requested_of_scenario(journal, test);
     journal.whole("requested_min_duration_ms", asked.min_duration_ms);
     journal.whole("requested_max_duration_ms", asked.max_duration_ms);
     journal.whole("requested_min_query_count", asked.min_query_count);
     journal.whole("requested_max_query_count", asked.max_query_count);
-    journal.whole("requested_qsl_rng_seed", asked.qsl_rng_seed);
-    journal.whole(
-        "requested_sample_index_rng_seed",
-        asked.sample_index_rng_seed,
-    );
-    journal.whole("requested_schedule_rng_seed", asked.schedule_rng_seed);
+    journal.whole("requested_qsl_rng_seed", seeds.qsl);
+    journal.whole("requested_sample_index_rng_seed", seeds.sample_index);
+    journal.whole("requested_schedule_rng_seed", seeds.schedule);
     journal.whole(
         "requested_accuracy_log_rng_seed",
         asked.accuracy_log_rng_seed,

@@ -13,11 +13,13 @@
 //!
 //! Each issuing thread has a desk: a backlog and a reply channel of its own. A sample knows its desk.
 
+mod answers;
 mod batch;
 mod data;
 mod desk;
 mod worker;
 
+pub use answers::{Answer, AnswerLog, ChosenSamples};
 pub use data::Recipe;
 
 use std::sync::atomic::AtomicBool;
@@ -30,7 +32,7 @@ use self::desk::PoolDesk;
 use super::{Desk, SutError, SystemUnderTest};
 use crate::clock::Monotonic;
 use crate::library::LoadedSamples;
-use crate::postprocess::{Detection, Detector};
+use crate::postprocess::Detector;
 use crate::record::Completion;
 use crate::runtime::Model;
 use crate::units::{Latency, QuerySample, SampleIndex, Timestamp};
@@ -78,17 +80,6 @@ pub struct WarmUpReport {
     pub fastest: Option<Latency>,
 }
 
-/// One sample's detections, in an accuracy run.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Answer {
-    /// Which sample.
-    pub sample: SampleIndex,
-    /// Which of the detectors.
-    pub detector: usize,
-    /// What it found, best first.
-    pub detections: Vec<Detection>,
-}
-
 /// What the workers do in one run.
 #[derive(Clone)]
 pub struct Assignment {
@@ -104,8 +95,8 @@ pub struct Assignment {
     pub warm_up: WarmUp,
     /// A picture to warm up with.
     pub warm_up_sample: SampleIndex,
-    /// Where answers go in an accuracy run; a performance run drops them.
-    pub answers: Option<Sender<Answer>>,
+    /// Which answers are handed out, if any; the others are made and dropped.
+    pub answers: Option<AnswerLog>,
     /// Set to end the warm-up at the next inference.
     pub interrupted: &'static AtomicBool,
 }

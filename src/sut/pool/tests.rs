@@ -10,7 +10,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::library::preprocessing::{ElementType, Layout, Preprocessing, Resize};
 use crate::library::{SampleLibrary, SyntheticLibrary};
-use crate::postprocess::PostprocessError;
+use crate::postprocess::{Detection, PostprocessError};
 use crate::runtime::RunError;
 use crate::tensor::{TensorData, TensorView};
 use crate::units::SampleId;
@@ -229,7 +229,7 @@ fn each_sample_of_a_batch_gets_its_own_detections() {
     let (answers, answered) = unbounded();
     let assignment = Assignment {
         detectors: Arc::new(|| vec![Box::new(FirstPixel(1.0)), Box::new(FirstPixel(10.0))]),
-        answers: Some(answers),
+        answers: Some(AnswerLog::of_all(answers)),
         batch_timeout: Latency::from_millis(20),
         ..bench.assignment(5)
     };
@@ -250,6 +250,37 @@ fn each_sample_of_a_batch_gets_its_own_detections() {
         let factor = [1.0, 10.0][answer.detector];
         let expected = bench.first_pixel(answer.sample.0) * factor;
         assert!((answer.detections[0].score - expected).abs() < 1e-3);
+    }
+}
+
+#[test]
+fn a_performance_run_hands_out_the_chosen_answers_and_no_other() {
+    let bench = Bench::new();
+    let mut pool = bench.pool(2);
+    let (answers, answered) = unbounded();
+    let chosen = Arc::default();
+    let assignment = Assignment {
+        answers: Some(AnswerLog::of_chosen(answers, Arc::clone(&chosen))),
+        ..bench.assignment(3)
+    };
+    let mut run = pool.begin(&assignment).unwrap();
+    let all: Vec<QuerySample> = samples(40);
+    let set = ChosenSamples::new(SampleId(0), (0..40).map(|id| id % 3 == 1));
+    chosen.set(set).unwrap();
+    run.issue(&all, &mut Vec::new());
+    let done = collect(&mut run, 40).unwrap();
+    drop(run);
+    drop(assignment);
+    let mut answers: Vec<Answer> = answered.iter().collect();
+    answers.sort_by_key(|answer| answer.id);
+    let ids: Vec<u32> = answers.iter().map(|answer| answer.id.0).collect();
+    assert_eq!(ids, (1..40).step_by(3).collect::<Vec<_>>());
+    for answer in answers {
+        assert_eq!(answer.sample, all[answer.id.as_usize()].index);
+        let expected = bench.first_pixel(answer.sample.0);
+        assert!((answer.detections[0].score - expected).abs() < 1e-3);
+        let completed = done.iter().find(|done| done.id == answer.id).unwrap();
+        assert_eq!(answer.at, completed.at);
     }
 }
 
@@ -319,7 +350,7 @@ fn pictures_can_be_decoded_and_resized_inside_the_timed_region() {
             preprocessing: bench.preprocessing.clone(),
             threads: 2,
         }),
-        answers: Some(answers),
+        answers: Some(AnswerLog::of_all(answers)),
         ..bench.assignment(3)
     };
     let mut run = pool.begin(&assignment).unwrap();

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::batch::Batch;
-use super::{Answer, Assignment, Job, ModelFactory, Reply, Seat, WarmUpReport, Work};
+use super::{Answer, AnswerLog, Assignment, Job, ModelFactory, Reply, Seat, WarmUpReport, Work};
 use crate::clock::{Clock, Monotonic};
 use crate::placement::pin;
 use crate::postprocess::{Detection, Detector};
@@ -45,6 +45,7 @@ impl Start {
             clock: self.clock,
             model,
             detections: Vec::with_capacity(DETECTIONS_ROOM),
+            kept: Vec::new(),
         };
         for job in &self.jobs {
             worker.serve(&job);
@@ -68,6 +69,8 @@ struct Worker {
     clock: Monotonic,
     model: Box<dyn Model>,
     detections: Vec<Detection>,
+    /// What each detector found in one sample whose answer is wanted.
+    kept: Vec<Vec<Detection>>,
 }
 
 impl Worker {
@@ -119,7 +122,7 @@ impl Worker {
         &mut self,
         batch: &mut Batch,
         detectors: &mut [Box<dyn Detector>],
-        answers: Option<&Sender<Answer>>,
+        answers: Option<&AnswerLog>,
         mut done: impl FnMut(usize, Completion),
     ) -> Result<(), SutError> {
         let begun = self.clock.now();
@@ -142,19 +145,26 @@ impl Worker {
                 .map_err(|error| failed(self.instance, first, error.to_string()))?;
         }
         for (image, work) in batch.works().iter().enumerate() {
-            for (number, detector) in detectors.iter_mut().enumerate() {
+            let log = answers.filter(|log| log.wants(work.sample.id));
+            for detector in detectors.iter_mut() {
                 detector
                     .detect(&views[..count], image, &mut self.detections)
                     .map_err(|error| failed(self.instance, work.sample, error.to_string()))?;
-                if let Some(answers) = answers {
-                    let _ = answers.send(Answer {
-                        sample: work.sample.index,
-                        detector: number,
-                        detections: self.detections.clone(),
-                    });
+                if log.is_some() {
+                    self.kept.push(self.detections.clone());
                 }
             }
             let now = self.clock.now();
+            for (detector, detections) in self.kept.drain(..).enumerate() {
+                let answer = Answer {
+                    id: work.sample.id,
+                    sample: work.sample.index,
+                    detector,
+                    at: now,
+                    detections,
+                };
+                log.expect("kept for it").send(answer);
+            }
             done(work.desk, completion(work, begun, inferred, now));
         }
         batch.finish();

@@ -1,0 +1,88 @@
+//! The bodies of the fuzz targets in `fuzz/`: whatever the bytes, a reader comes to settings that
+//! can be or to one sentence, soon, and without taking much memory.
+
+#![allow(dead_code, reason = "each target uses its own")]
+
+use std::path::Path;
+
+use detbench::plan::Plan;
+use detbench::scenario::{Scenario, TestMode};
+use detbench::settings::compat::CompatProfile;
+use detbench::settings::mlperf_conf::ConfReader;
+use detbench::settings::scenario_file::ScenarioFile;
+use detbench::settings::test_settings::{SettingError, TestSettings};
+
+/// More samples in a MultiStream query pad a set beyond what a fuzzer's memory limit allows.
+const SAMPLES_PER_QUERY_MAX: u64 = 100_000;
+
+/// Reads the bytes as each kind of LoadGen's files, for every scenario.
+pub fn conf(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let lines = text.lines().count();
+    for scenario in Scenario::ALL {
+        for strict in [false, true] {
+            let mut reader = ConfReader::new("retinanet", scenario, strict);
+            for apply in [
+                ConfReader::apply_table,
+                ConfReader::apply_user,
+                ConfReader::apply_audit,
+            ] {
+                let before = (reader.settings.clone(), reader.mode);
+                let noted = reader.notes.len();
+                match apply(&mut reader, Path::new("file.conf"), text) {
+                    Ok(()) => can_be(&reader.settings, scenario, reader.mode),
+                    Err(error) => {
+                        is_one_sentence(&error.to_string());
+                        assert_eq!((reader.settings.clone(), reader.mode), before);
+                    }
+                }
+                // A line is noted a few times at most, and each dropped value once.
+                assert!(reader.notes.len() - noted <= 4 * lines + text.len());
+                for note in &reader.notes[noted..] {
+                    assert!((1..=lines.max(1)).contains(&note.line));
+                    is_one_sentence(&note.to_string());
+                }
+            }
+        }
+    }
+}
+
+/// Reads the bytes as a scenario file.
+pub fn scenario(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    match ScenarioFile::parse(text, "file.toml", "file") {
+        Ok(file) => {
+            for run in &file.runs {
+                can_be(&run.settings, run.scenario, None);
+            }
+        }
+        Err(error) => assert!(error.to_string().starts_with("file.toml")),
+    }
+}
+
+/// Settings that were read are possible one by one, and a plan of them is made or refused.
+fn can_be(settings: &TestSettings, scenario: Scenario, mode: Option<TestMode>) {
+    match settings.validate() {
+        Ok(()) | Err(SettingError::Conflict { .. }) => {}
+        Err(error) => panic!("{error}"),
+    }
+    if settings.multi_stream_samples_per_query > SAMPLES_PER_QUERY_MAX {
+        return;
+    }
+    let mode = mode.unwrap_or(TestMode::PerformanceOnly);
+    match Plan::new(settings, scenario, mode, 64, 16, CompatProfile::V6) {
+        Ok(plan) => assert!(!plan.sets().is_empty()),
+        Err(error) => is_one_sentence(&error.to_string()),
+    }
+}
+
+fn is_one_sentence(message: &str) {
+    assert!(
+        !message.is_empty() && !message.contains('\n'),
+        "{message:?}"
+    );
+}
