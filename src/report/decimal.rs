@@ -22,8 +22,7 @@ const FIELD_MAX: usize = 16;
 /// The digits of a column's last number. Neighbours are often equal, or count up: then the digits
 /// are there already.
 ///
-/// They are kept in words, the first digit in the lowest byte, because a word that was just stored
-/// is fast to load again and a part of one is not.
+/// They are kept in a word, the first digit in the lowest byte, so that they go on in registers.
 #[derive(Debug, Clone)]
 pub struct Column {
     value: u64,
@@ -42,20 +41,21 @@ impl Default for Column {
 }
 
 impl Column {
-    /// Makes the digits of `value`, which is below 10^16.
+    /// The digits of `value`, which is below 10^16, and their count.
     #[inline]
-    fn set(&mut self, value: u64) {
+    fn digits_of(&mut self, value: u64) -> (u128, usize) {
         if value == self.value {
-            return;
+            return (self.text, self.length);
         }
         let last = 8 * (self.length - 1);
         let last_digit = (self.text >> last) as u8;
-        if value == self.value + 1 && last_digit < b'9' {
-            self.text += 1 << last;
+        let (text, length) = if value == self.value + 1 && last_digit < b'9' {
+            (self.text + (1 << last), self.length)
         } else {
-            (self.text, self.length) = digits(value);
-        }
-        self.value = value;
+            digits(value)
+        };
+        (self.value, self.text, self.length) = (value, text, length);
+        (text, length)
     }
 }
 
@@ -100,11 +100,10 @@ impl<'a> DecimalWriter<'a> {
                 self.byte(digit);
             }
         } else {
-            column.set(value);
-            // The whole field is copied, which is faster than its exact length.
-            self.text[self.length..self.length + FIELD_MAX]
-                .copy_from_slice(&column.text.to_le_bytes());
-            self.length += column.length;
+            let (text, length) = column.digits_of(value);
+            // The whole field is written, which is faster than its exact length.
+            self.text[self.length..self.length + FIELD_MAX].copy_from_slice(&text.to_le_bytes());
+            self.length += length;
         }
         self.byte(then);
     }
