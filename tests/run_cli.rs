@@ -217,7 +217,7 @@ fn a_flag_that_makes_no_sense_is_refused_before_anything_else_happens() {
     refused(
         desk.run().args(["--scenario", &scenario]),
         2,
-        &["own.toml", "line 4", "did you mean `min_duration_ms`"],
+        &["own.toml", "own.toml:4", "did you mean `min_duration_ms`"],
     );
     refused(
         desk.run().args(["--machine", &machine]),
