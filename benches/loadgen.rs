@@ -27,15 +27,25 @@ use detbench::units::{Latency, SampleId};
 /// Queries of a run without another word.
 const COUNT: u64 = 10_000_000;
 
-/// A child's first argument: the scenario follows, then the count.
+/// What is measured: a scenario and its issuing threads.
+const CASES: [(Scenario, u32); 5] = [
+    (Scenario::SingleStream, 1),
+    (Scenario::MultiStream, 1),
+    (Scenario::Server, 1),
+    (Scenario::Server, 2),
+    (Scenario::Offline, 1),
+];
+
+/// A child's first argument: the scenario follows, then its threads, then the count.
 const CHILD: &str = "child-of-the-loadgen-bench";
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    if let [first, scenario, count] = &words[..] {
+    if let [first, scenario, threads, count] = &words[..] {
         if first == CHILD {
             return child(
                 scenario.parse().expect("a scenario"),
+                threads.parse().expect("a number of threads"),
                 count.parse().expect("a count"),
             );
         }
@@ -43,10 +53,10 @@ fn main() {
     let count = words.iter().find_map(|word| word.parse().ok());
     let count = count.unwrap_or(COUNT).to_string();
     println!("{count} queries (Offline: samples) each; ns and bytes are for each of them");
-    println!("scenario         plan ns  drive ns  conclude ns  write ns  peak bytes  bytes before writing");
-    for scenario in Scenario::ALL {
+    println!("scenario     threads  plan ns  drive ns  conclude ns  write ns  peak bytes  bytes before writing");
+    for (scenario, threads) in CASES {
         let program = std::env::current_exe().expect("our own path");
-        let arguments = [CHILD, scenario.name(), count.as_str()];
+        let arguments = [CHILD, scenario.name(), &threads.to_string(), count.as_str()];
         let status = Command::new(program).args(arguments).status();
         assert!(status.expect("a child").success(), "{scenario} failed");
     }
@@ -62,28 +72,30 @@ fn peak_memory() -> u64 {
         * 1024
 }
 
-fn settings(count: u64) -> TestSettings {
+fn settings(count: u64, threads: u32) -> TestSettings {
     let mut settings = TestSettings::default();
     // Far beyond what anything answers, so that every query is due when the last has left.
     for (key, value) in [
         ("min_duration_ms", "0"),
         ("server_target_qps", "100000000"),
         ("min_query_count", &count.to_string()),
+        ("server_num_issue_query_threads", &threads.to_string()),
     ] {
         settings.set(key, value).expect("settings of the bench");
     }
     settings
 }
 
-fn child(scenario: Scenario, count: u64) {
+fn child(scenario: Scenario, threads: u32, count: u64) {
     let clock = Monotonic::new();
     let before = peak_memory();
     let began = clock.now();
-    let settings = settings(if scenario == Scenario::MultiStream {
+    let queries = if scenario == Scenario::MultiStream {
         count / 8
     } else {
         count
-    });
+    };
+    let settings = settings(queries, threads);
     let mode = TestMode::PerformanceOnly;
     let plan = Plan::new(&settings, scenario, mode, 5000, 1024, CompatProfile::V6).expect("a plan");
     let set = &plan.sets()[0];
@@ -105,16 +117,7 @@ fn child(scenario: Scenario, count: u64) {
     let base = tempfile::tempdir().expect("a folder");
     let now = SystemTime::now();
     let folder = RunFolder::create(base.path(), "bench", now).expect("a folder");
-    folder
-        .write("latencies.csv", |out| {
-            raw::write_csv(out, &plan, set, &record)
-        })
-        .expect("space");
-    folder
-        .write("latencies.hlog", |out| {
-            raw::write_hlog(out, &plan, set, &record, now).map_err(std::io::Error::other)
-        })
-        .expect("space");
+    raw::write_files(&folder, &plan, set, &record, now).expect("space");
     let wrote = clock.now();
     let ending = ending.expect("null never fails");
     let summary = conclude(record, plan.effective(), ending, Rules::MLPERF);
@@ -147,7 +150,7 @@ fn child(scenario: Scenario, count: u64) {
     };
     let each = |ns: u64| ns as f64 / units as f64;
     println!(
-        "{:<16} {:>7.1} {:>9.1} {:>12.1} {:>9.1} {:>11.1} {:>13.1}",
+        "{:<16} {threads:>3} {:>8.1} {:>9.1} {:>12.1} {:>9.1} {:>11.1} {:>13.1}",
         scenario.name(),
         each(planned.since(began).as_nanos()),
         each(driven.since(planned).as_nanos()),

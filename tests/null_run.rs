@@ -50,6 +50,39 @@ fn the_null_system_needs_nothing_and_has_one_entry_a_scenario_without_nms() {
 }
 
 #[test]
+fn server_queries_leave_from_as_many_threads_as_asked_and_spin_as_long_as_asked() {
+    let flags = "--scenario Server --duration 100ms --spin-us 0 \
+                 --set server_num_issue_query_threads=2 server_target_qps=5000";
+    let (code, document, base) = run(flags);
+    assert_eq!(code, 0, "{document}");
+    let run = &document["runs"][0];
+    assert!(run["issue_delay_ns"]["p99"].as_u64().is_some());
+    let folder = fs::read_dir(base.path()).unwrap().next().unwrap().unwrap();
+    let file = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    let lines = file("latencies.csv").lines().count() as u64;
+    assert_eq!(lines, run["query_count"].as_u64().unwrap() + 1);
+    let kept: Value = serde_json::from_str(&file("run.json")).unwrap();
+    assert_eq!(kept["spin_us"], 0);
+}
+
+#[test]
+fn a_spin_or_a_number_of_threads_beyond_reason_is_refused() {
+    for flags in [
+        "--spin-us 10001",
+        "--spin-us -1",
+        "--set server_num_issue_query_threads=257",
+    ] {
+        let output = Command::cargo_bin("detbench")
+            .unwrap()
+            .args(["run", "--sut", "null"])
+            .args(flags.split_whitespace())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{flags}");
+    }
+}
+
+#[test]
 fn settings_by_name_and_configuration_files_hold_for_the_null_system_too() {
     let folder = tempfile::tempdir().unwrap();
     let conf = folder.path().join("user.conf");

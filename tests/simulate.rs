@@ -186,3 +186,31 @@ fn flags_that_make_no_sense_are_refused_before_a_folder_is_made() {
         assert!(files.is_empty(), "{flags}");
     }
 }
+
+#[test]
+fn several_issuing_threads_change_nothing_on_virtual_time_and_a_note_says_so() {
+    let flags = "--scenario Server --total-samples 8 --set min_query_count=100 min_duration_ms=0";
+    let (_, _, one) = simulate(flags);
+    let (_, output, three) = simulate(&format!("{flags} server_num_issue_query_threads=3"));
+    assert!(
+        output.contains("virtual time has one issuing loop"),
+        "{output}"
+    );
+    assert_eq!(one["latencies.csv"], three["latencies.csv"]);
+}
+
+#[test]
+fn a_run_whose_queries_left_late_says_so_in_text_and_json() {
+    let flags = "--scenario Server --total-samples 8 --servers 64 --service fixed:1ms \
+        --set min_query_count=1000 min_duration_ms=0 server_target_qps=40";
+    for (cost, is_late) in [("1ms", false), ("20ms", true)] {
+        let (_, output, files) = simulate(&format!("{flags} --issue-cost {cost}"));
+        assert_eq!(
+            output.contains("over 10 % of the latency bound"),
+            is_late,
+            "{output}"
+        );
+        let document = text(&files, "run.json");
+        assert_eq!(document.contains("queries left late"), is_late);
+    }
+}

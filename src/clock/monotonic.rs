@@ -8,29 +8,32 @@
     reason = "this is the module that tells time and sleeps for everybody else"
 )]
 
-use std::time::{Duration, Instant};
+use nix::time::{clock_gettime, ClockId};
 
 use super::Clock;
 use crate::units::{Latency, Timestamp};
 
 /// Sleeping hands the core back; spinning the last stretch hides the wake-up latency of the
 /// scheduler, so that a query leaves on time.
-const SPIN: Latency = Latency::from_micros(60);
+pub const SPIN: Latency = Latency::from_micros(60);
+
+/// A longer last stretch is taken for a mistake: it would keep a core busy for nothing.
+pub const SPIN_MAX: Latency = Latency::from_millis(10);
 
 /// The machine's monotonic clock, with the moment of its creation as the origin.
 ///
 /// Copies share the origin, so timestamps taken on different threads compare.
 #[derive(Debug, Clone, Copy)]
 pub struct Monotonic {
-    origin: Instant,
+    origin_ns: u64,
     spin: Latency,
 }
 
 impl Monotonic {
-    /// A clock whose origin is now.
+    /// A clock whose origin is now and that spins for [`SPIN`].
     pub fn new() -> Self {
         Self {
-            origin: Instant::now(),
+            origin_ns: monotonic_ns(),
             spin: SPIN,
         }
     }
@@ -41,8 +44,9 @@ impl Monotonic {
         Self { spin, ..self }
     }
 
-    /// Asks the kernel to wake this thread within a microsecond of its deadline instead of the
-    /// usual 50; a kernel that refuses leaves lateness as it was, which the issue delays show.
+    /// Asks the kernel to wake this thread, and those that it starts from now on, within a
+    /// microsecond of their deadline instead of the usual 50; a kernel that refuses leaves
+    /// lateness as it was, which the issue delays show.
     pub fn lower_timer_slack(&self) {
         let _ = nix::sys::prctl::set_timerslack(1_000);
     }
@@ -55,19 +59,34 @@ impl Default for Monotonic {
 }
 
 impl Clock for Monotonic {
+    #[inline]
     fn now(&self) -> Timestamp {
-        Timestamp::from_nanos(self.origin.elapsed().as_nanos() as u64)
+        Timestamp::from_nanos(monotonic_ns() - self.origin_ns)
+    }
+
+    fn approach(&self, deadline: Timestamp) {
+        let left = deadline.saturating_since(self.now());
+        if left > self.spin {
+            std::thread::sleep((left - self.spin).to_std());
+        }
     }
 
     fn sleep_until(&self, deadline: Timestamp) {
-        let left = deadline.saturating_since(self.now());
-        if left > self.spin {
-            std::thread::sleep(Duration::from_nanos((left - self.spin).as_nanos()));
-        }
+        self.approach(deadline);
         while self.now() < deadline {
             std::hint::spin_loop();
         }
     }
+
+    fn fork(&self) -> Option<Box<dyn Clock + Send>> {
+        Some(Box::new(*self))
+    }
+}
+
+#[inline]
+fn monotonic_ns() -> u64 {
+    let time = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("every Linux has this clock");
+    time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64
 }
 
 #[cfg(test)]
@@ -87,5 +106,38 @@ mod tests {
             last = now;
         }
         clock.sleep_until(Timestamp::ZERO);
+    }
+
+    #[test]
+    fn an_approach_leaves_at_most_the_spun_stretch_and_without_one_nothing() {
+        for spin_us in [0, 200] {
+            let spin = Latency::from_micros(spin_us);
+            let clock = Monotonic::new().with_spin(spin);
+            let deadline = clock.now() + Latency::from_millis(2);
+            clock.approach(deadline);
+            assert!(clock.now() + spin >= deadline);
+        }
+        let clock = Monotonic::new().with_spin(Latency::from_millis(60_000));
+        let before = clock.now();
+        clock.approach(before + Latency::from_millis(50_000));
+        assert!(clock.now().since(before) < Latency::from_millis(10_000));
+    }
+
+    #[test]
+    fn a_thread_inherits_the_lowered_timer_slack() {
+        let slack = std::thread::spawn(|| {
+            Monotonic::new().lower_timer_slack();
+            let inside = std::thread::spawn(|| nix::sys::prctl::get_timerslack().unwrap());
+            inside.join().unwrap()
+        });
+        assert_eq!(slack.join().unwrap(), 1_000);
+    }
+
+    #[test]
+    fn a_forked_clock_shares_the_origin() {
+        let clock = Monotonic::new();
+        let other = clock.fork().expect("real time is everybody's");
+        let (before, there, after) = (clock.now(), other.now(), clock.now());
+        assert!(before <= there && there <= after);
     }
 }

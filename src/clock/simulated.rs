@@ -29,8 +29,17 @@ impl Clock for Simulated {
         Timestamp::from_nanos(self.now_ns.get())
     }
 
+    fn approach(&self, deadline: Timestamp) {
+        self.sleep_until(deadline);
+    }
+
     fn sleep_until(&self, deadline: Timestamp) {
         self.now_ns.set(self.now_ns.get().max(deadline.as_nanos()));
+    }
+
+    /// Whoever sleeps moves the time of all, which has no meaning with two sleepers.
+    fn fork(&self) -> Option<Box<dyn Clock + Send>> {
+        None
     }
 }
 

@@ -5,6 +5,7 @@
 //! [`OBSERVE_EVERY`].
 
 mod set;
+mod threads;
 
 pub use set::{run_set, Stand, Tells};
 
@@ -98,9 +99,17 @@ pub fn drive<Source: QuerySource>(
                 sut.issue(issuer.samples(), &mut inbox.new);
                 sut.poll(&mut inbox.new)?;
             }
-            Step::WaitUntil(deadline) => {
-                clock.sleep_until(deadline.min(now + WAKE_EVERY));
+            Step::WaitUntil(moment) => {
+                // Answers are taken in and watchers called before the last stretch, so that
+                // nothing stands between the scheduled moment and the issue.
+                let wake = moment.min(now + WAKE_EVERY);
+                clock.approach(wake);
                 sut.poll(&mut inbox.new)?;
+                if wake == moment {
+                    inbox.record_into(record, now);
+                    clock.sleep_until(moment);
+                    continue;
+                }
             }
             Step::WaitForCompletion => sut.wait(now + WAKE_EVERY, &mut inbox.new)?,
             Step::Finished(end) => {

@@ -1,5 +1,6 @@
 //! One loadable set of a plan, from its first query to its last answer.
 
+use super::threads::{drive_threads, Whole};
 use super::{drive, Control, Ending, Progress};
 use crate::clock::Clock;
 use crate::issue::{IssueRules, Issuer};
@@ -34,6 +35,9 @@ pub struct Stand<'a> {
 
 /// Issues `set` of `plan`; its samples are numbered from `first_sample`.
 ///
+/// A Server set is issued from as many threads as [`issue_threads`](crate::plan::EffectiveSettings::issue_threads) says, if the
+/// clock and the system can serve them; virtual time serves one.
+///
 /// What was recorded comes in any case, so that it can be kept when the system under test fails.
 pub fn run_set(
     plan: &Plan,
@@ -59,8 +63,21 @@ pub fn run_set(
     // Reserved, not touched: what a run does not reach costs no memory.
     let room = generated.sample_count() as usize;
     let queries = plan.queries(set);
-    let start = stand.clock.now();
     let rules = IssueRules::new(effective, set);
+    let threads = effective.issue_threads();
+    if threads > 1 {
+        let whole = Whole {
+            queries: queries.clone(),
+            query_count: generated.query_count,
+            rules,
+            keep,
+            first_sample,
+        };
+        if let Some(outcome) = drive_threads(&whole, threads, stand) {
+            return outcome;
+        }
+    }
+    let start = stand.clock.now();
     let mut issuer = Issuer::new(queries, rules, start, first_sample);
     let mut record = Record::new(start, first_sample, keep, room, samples_per_query);
     let ending = drive(

@@ -6,8 +6,9 @@ use super::*;
 use crate::clock::Simulated as Clockwork;
 use crate::issue::{IssueRules, Pacing};
 use crate::record::Keep;
+use crate::sut::null::Null;
 use crate::sut::simulated::{Faults, ServiceTime, Simulated, Simulation};
-use crate::units::{SampleId, SampleIndex};
+use crate::units::{QuerySample, SampleId, SampleIndex};
 
 /// `count` queries of `size` samples, `gap` apart.
 struct Even {
@@ -302,31 +303,133 @@ fn an_interrupt_keeps_what_was_measured() {
     assert_eq!(seen as u64, record.completed_count());
 }
 
-#[test]
-fn a_watcher_that_has_seen_enough_ends_the_run_with_answers_outstanding() {
-    let clock = Clockwork::new();
+/// A clock with a last stretch to spin, on virtual time.
+struct Spinning(Clockwork, Latency);
+
+impl Clock for Spinning {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    fn approach(&self, deadline: Timestamp) {
+        let ns = deadline.as_nanos().saturating_sub(self.1.as_nanos());
+        self.0.sleep_until(Timestamp::from_nanos(ns));
+    }
+
+    fn sleep_until(&self, deadline: Timestamp) {
+        self.0.sleep_until(deadline);
+    }
+
+    fn fork(&self) -> Option<Box<dyn Clock + Send>> {
+        None
+    }
+}
+
+/// Taking answers in takes a millisecond each.
+struct SlowToTake(Simulated, Clockwork);
+
+impl SystemUnderTest for SlowToTake {
+    fn name(&self) -> &'static str {
+        "slow to take"
+    }
+
+    fn issue(&mut self, samples: &[QuerySample], inbox: &mut Vec<Completion>) {
+        self.0.issue(samples, inbox);
+    }
+
+    fn poll(&mut self, inbox: &mut Vec<Completion>) -> Result<(), SutError> {
+        let before = inbox.len();
+        self.0.poll(inbox)?;
+        self.1.advance(ms((inbox.len() - before) as u64));
+        Ok(())
+    }
+
+    fn wait(&mut self, deadline: Timestamp, inbox: &mut Vec<Completion>) -> Result<(), SutError> {
+        self.0.wait(deadline, inbox)
+    }
+}
+
+/// Runs `queries` open-loop on `clock`.
+fn open(
+    sut: &mut dyn SystemUnderTest,
+    clock: &dyn Clock,
+    pacing: Pacing,
+    queries: (u64, Latency),
+    observe: &mut dyn FnMut(&Progress<'_>),
+) -> (Record, Ending) {
+    let (count, gap) = queries;
     let source = Even {
-        count: 1_000,
+        count,
         size: 1,
-        gap: ms(5),
+        gap,
         made: 0,
         unread: 0,
     };
     let rules = IssueRules {
-        pacing: OPEN,
+        pacing,
         query_count_min: 0,
-        target_duration: ms(0),
+        target_duration: Latency::ZERO,
         query_count_max: None,
         duration_max: None,
         accuracy: false,
     };
+    let keep = Keep {
+        issue_delay: true,
+        ..Keep::default()
+    };
     let mut issuer = Issuer::new(source, rules, clock.now(), SampleId(0));
-    let mut record = Record::new(clock.now(), SampleId(0), Keep::default(), 16, 1);
-    let mut sut = Simulated::new(clock.clone(), steady());
+    let mut record = Record::new(clock.now(), SampleId(0), keep, count as usize, 1);
     let control = Control {
         interrupted: &AtomicBool::new(false),
-        no_progress_limit: ms(1_000),
+        no_progress_limit: ms(60_000),
     };
+    let ending = drive(&mut issuer, sut, clock, &mut record, &control, observe);
+    (record, ending.unwrap())
+}
+
+/// Mutant: answers taken after the last stretch, or the watcher called there.
+#[test]
+fn neither_answers_that_piled_up_nor_the_watcher_make_a_query_late() {
+    let time = Clockwork::new();
+    let clock = Spinning(time.clone(), ms(15));
+    // Each query is answered while the loop sleeps towards the next one.
+    let mut sut = SlowToTake(Simulated::new(time.clone(), steady()), time.clone());
+    let mut watched = 0;
+    let mut watch = |_: &Progress<'_>| {
+        watched += 1;
+        time.advance(ms(14));
+    };
+    let queries = (40, ms(50));
+    let (record, ending) = open(&mut sut, &clock, OPEN, queries, &mut watch);
+    assert_eq!(ending, Ending::Complete(IssueEnd::Exhausted));
+    assert!(watched >= 7, "{watched}");
+    assert!(record.issue_delays().all(|delay| delay == Latency::ZERO));
+}
+
+#[test]
+fn a_system_that_answers_inside_the_issue_call_never_has_too_many_outstanding() {
+    let pacing = Pacing::Open {
+        coalesce: true,
+        outstanding_max: Some(1),
+    };
+    let clock = Clockwork::new();
+    let mut null = Null::new(clock.clone());
+    let queries = (50, Latency::ZERO);
+    let (record, ending) = open(&mut null, &clock, pacing, queries, &mut |_| {});
+    assert_eq!(ending, Ending::Complete(IssueEnd::Exhausted));
+    assert_eq!(record.completed_count(), 50);
+
+    let mut slow = Simulated::new(clock.clone(), steady());
+    let (record, ending) = open(&mut slow, &clock, pacing, queries, &mut |_| {});
+    let too_many = IssueEnd::OutstandingMax { outstanding: 50 };
+    assert_eq!(ending, Ending::Complete(too_many));
+    assert_eq!(record.completed_count(), 50);
+}
+
+#[test]
+fn a_watcher_that_has_seen_enough_ends_the_run_with_answers_outstanding() {
+    let clock = Clockwork::new();
+    let mut sut = Simulated::new(clock.clone(), steady());
     let mut looks = 0;
     let mut watch = |progress: &Progress<'_>| {
         looks += 1;
@@ -334,15 +437,8 @@ fn a_watcher_that_has_seen_enough_ends_the_run_with_answers_outstanding() {
             progress.end_run();
         }
     };
-    let ending = drive(
-        &mut issuer,
-        &mut sut,
-        &clock,
-        &mut record,
-        &control,
-        &mut watch,
-    )
-    .unwrap();
+    let queries = (1_000, ms(5));
+    let (record, ending) = open(&mut sut, &clock, OPEN, queries, &mut watch);
     assert_eq!(ending, Ending::Decided);
     // 25 answers in each 250 ms: the second look is the first that sees 40.
     assert_eq!((looks, record.completed_count()), (2, 50));

@@ -10,6 +10,9 @@
 //! | [`Pacing::Burst`] | Offline | at once | the start |
 
 mod rules;
+mod share;
+
+pub use share::Share;
 
 use crate::plan::QueryStream;
 use crate::units::{Latency, QuerySample, SampleId, SampleIndex, Timestamp};
@@ -21,7 +24,7 @@ const BURST_PART: usize = 4_096;
 /// Where the issuer takes its queries from: the plan's stream, generated as it is needed.
 pub trait QuerySource {
     /// Goes to the next query and says when it is scheduled, counted from the start; `None` when
-    /// the plan has no more queries.
+    /// the plan has no more queries. Samples of the query before that were not read are passed over.
     fn begin_query(&mut self) -> Option<Latency>;
 
     /// Appends up to `limit` further samples of the query; none when it is complete.
@@ -120,8 +123,11 @@ pub struct Issuer<Source> {
     rules: IssueRules,
     start: Timestamp,
     next_sample: u32,
+    sample_step: u32,
     queries_issued: u64,
     last_issued: Latency,
+    /// Whether the last step was an issue call, which has returned when the next one is asked for.
+    is_call_open: bool,
     end: Option<IssueEnd>,
     /// The next query, already taken from the source, and its scheduled time.
     pending: Option<Latency>,
@@ -144,9 +150,12 @@ impl<Source: QuerySource> Issuer<Source> {
             rules,
             start,
             next_sample: first_sample.0,
+            sample_step: 1,
             queries_issued: 0,
             last_issued: Latency::ZERO,
-            end: None,
+            is_call_open: false,
+            // A share of a bound on the queries may be nothing at all.
+            end: (rules.query_count_max == Some(0)).then_some(IssueEnd::QueryCountMax),
             pending: None,
             pending_indices: Vec::new(),
             burst_open: false,
@@ -155,6 +164,15 @@ impl<Source: QuerySource> Issuer<Source> {
         };
         issuer.fetch();
         issuer
+    }
+
+    /// Numbers the samples in steps of `step`: the others belong to other issuing threads.
+    #[must_use]
+    pub fn in_steps_of(self, step: u32) -> Self {
+        Self {
+            sample_step: step,
+            ..self
+        }
     }
 
     /// The samples of the last [`Step::Issue`], query after query.
@@ -182,10 +200,13 @@ impl<Source: QuerySource> Issuer<Source> {
         self.last_issued
     }
 
-    /// Decides what happens at `now` with `outstanding` queries unanswered.
+    /// Decides what happens at `now` with `outstanding` samples unanswered.
     pub fn step(&mut self, now: Timestamp, outstanding: u64) -> Step {
         if self.burst_open {
             return self.burst_part();
+        }
+        if self.is_call_open {
+            self.after_return(outstanding);
         }
         if let Some(end) = self.end {
             return Step::Finished(end);
@@ -198,7 +219,7 @@ impl<Source: QuerySource> Issuer<Source> {
             Pacing::Closed => {
                 self.begin_call();
                 self.take_pending(now);
-                self.after_issue(now, 1);
+                self.after_issue(now);
                 Step::Issue
             }
             Pacing::Open { coalesce, .. } => {
@@ -212,14 +233,14 @@ impl<Source: QuerySource> Issuer<Source> {
                     let scheduled = self.start + self.pending.expect("checked just above");
                     self.take_pending(scheduled);
                 }
-                self.after_issue(now, outstanding + self.queries.len() as u64);
+                self.after_issue(now);
                 Step::Issue
             }
             Pacing::Burst => {
                 self.begin_call();
                 self.burst_open = true;
                 self.take_pending(self.start);
-                self.after_issue(now, 1);
+                self.after_issue(now);
                 Step::Issue
             }
         }
@@ -257,7 +278,7 @@ impl<Source: QuerySource> Issuer<Source> {
                 id: SampleId(self.next_sample),
                 index,
             });
-            self.next_sample += 1;
+            self.next_sample += self.sample_step;
         }
     }
 
@@ -291,8 +312,10 @@ impl<Source: QuerySource> Issuer<Source> {
         Step::Issue
     }
 
-    /// The checks that LoadGen makes after each issue call, in its order.
-    fn after_issue(&mut self, now: Timestamp, outstanding: u64) {
+    /// The checks that LoadGen makes after each issue call, in its order, but for the one
+    /// that needs to know what the call has left unanswered.
+    fn after_issue(&mut self, now: Timestamp) {
+        self.is_call_open = true;
         let elapsed = now.since(self.start);
         self.last_issued = elapsed;
         if self.rules.accuracy {
@@ -303,12 +326,8 @@ impl<Source: QuerySource> Issuer<Source> {
         let natural = !matches!(rules.pacing, Pacing::Open { .. })
             && self.queries_issued >= rules.query_count_min
             && elapsed >= rules.target_duration;
-        let over = |bound: Option<u64>, count: u64| bound.is_some_and(|bound| count > bound);
         self.end = if natural {
             Some(IssueEnd::Naturally)
-        } else if matches!(rules.pacing, Pacing::Open { outstanding_max, .. } if over(outstanding_max, outstanding))
-        {
-            Some(IssueEnd::OutstandingMax { outstanding })
         } else if rules
             .query_count_max
             .is_some_and(|bound| self.queries_issued >= bound)
@@ -319,6 +338,22 @@ impl<Source: QuerySource> Issuer<Source> {
         } else {
             None
         };
+    }
+
+    /// The check that LoadGen makes first once an issue call has returned: a system that answers
+    /// inside the call leaves nothing outstanding.
+    fn after_return(&mut self, outstanding: u64) {
+        self.is_call_open = false;
+        let Pacing::Open {
+            outstanding_max: Some(bound),
+            ..
+        } = self.rules.pacing
+        else {
+            return;
+        };
+        if outstanding > bound && !self.rules.accuracy {
+            self.end = Some(IssueEnd::OutstandingMax { outstanding });
+        }
     }
 }
 

@@ -214,3 +214,84 @@ fn a_burst_is_one_query_in_parts_that_all_count_from_the_start() {
     assert_eq!(queries[0].scheduled, at(1_000));
     assert_eq!(issuer.queries_issued(), 1);
 }
+
+#[test]
+fn threads_share_the_queries_in_turn_and_the_counts_with_the_rest_to_the_first() {
+    let at_ns = [0, 10, 20, 30, 40];
+    let shares: Vec<Vec<u64>> = (0..3)
+        .map(|thread| {
+            let mut share = Share::new(offsets(&at_ns), thread, 3);
+            std::iter::from_fn(|| share.begin_query())
+                .map(Latency::as_nanos)
+                .collect()
+        })
+        .collect();
+    assert_eq!(shares, [vec![0, 30], vec![10, 40], vec![20]]);
+
+    let whole = IssueRules {
+        query_count_min: 11,
+        query_count_max: Some(2),
+        ..rules(OPEN)
+    };
+    let counts: Vec<_> = (0..3)
+        .map(|thread| whole.share(thread, 3))
+        .map(|share| (share.query_count_min, share.query_count_max))
+        .collect();
+    assert_eq!(counts, [(4, Some(1)), (4, Some(1)), (3, Some(0))]);
+    let mut idle = issuer(&at_ns, whole.share(2, 3));
+    assert_eq!(
+        idle.step(at(1_000), 0),
+        Step::Finished(IssueEnd::QueryCountMax)
+    );
+}
+
+#[test]
+fn a_thread_numbers_its_samples_past_those_of_the_others() {
+    let source = Share::new(offsets(&[0, 0, 0, 0]), 1, 2);
+    let mut issuer = Issuer::new(source, rules(OPEN), at(1_000), SampleId(11)).in_steps_of(2);
+    let mut ids = Vec::new();
+    while issuer.step(at(1_000), 0) == Step::Issue {
+        ids.extend(issuer.samples().iter().map(|sample| sample.id.0));
+    }
+    assert_eq!(ids, [11, 13]);
+}
+
+#[test]
+fn what_is_outstanding_counts_after_the_issue_call_has_returned() {
+    let pacing = Pacing::Open {
+        coalesce: true,
+        outstanding_max: Some(1),
+    };
+    let mut issuer = issuer(&[0, 0, 0, 50], rules(pacing));
+    // Three leave at once and are answered inside the call.
+    assert_eq!(issuer.step(at(1_000), 0), Step::Issue);
+    assert_eq!(issuer.samples().len(), 3);
+    assert_eq!(issuer.step(at(1_000), 0), Step::WaitUntil(at(1_050)));
+    // Somebody else's trouble while nothing was issued does not end the run.
+    assert_eq!(issuer.step(at(1_000), 2), Step::WaitUntil(at(1_050)));
+    assert_eq!(issuer.step(at(1_050), 0), Step::Issue);
+    assert_eq!(
+        issuer.step(at(1_050), 2),
+        Step::Finished(IssueEnd::OutstandingMax { outstanding: 2 })
+    );
+}
+
+#[test]
+fn too_many_outstanding_comes_before_the_other_bounds_as_in_loadgen() {
+    let pacing = Pacing::Open {
+        coalesce: false,
+        outstanding_max: Some(1),
+    };
+    let mut issuer = issuer(
+        &[0; 9],
+        IssueRules {
+            query_count_max: Some(1),
+            ..rules(pacing)
+        },
+    );
+    assert_eq!(issuer.step(at(1_000), 1), Step::Issue);
+    assert_eq!(
+        issuer.step(at(1_000), 2),
+        Step::Finished(IssueEnd::OutstandingMax { outstanding: 2 })
+    );
+}

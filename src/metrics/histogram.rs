@@ -102,31 +102,90 @@ pub enum IntervalLogError {
 pub struct OpenIntervals<'a> {
     period_ns: u64,
     last_completion: Latency,
-    /// The first interval that is not written yet.
+    /// The first interval that is not written yet, and when it ends.
     next: u64,
+    next_end_ns: u64,
+    /// The interval that the last latency fell into: mostly the next one does too.
+    current: Interval,
+    /// The others.
     open: BTreeMap<u64, LatencyHistogram>,
     write: &'a mut dyn FnMut(&LatencyHistogram, Latency, Latency) -> Result<(), IntervalLogError>,
 }
 
-impl OpenIntervals<'_> {
+/// One interval's number, beginning and end, and the latencies of what completed in it.
+struct Interval {
+    number: u64,
+    from_ns: u64,
+    to_ns: u64,
+    histogram: LatencyHistogram,
+}
+
+impl<'a> OpenIntervals<'a> {
+    fn new(
+        period: Latency,
+        last_completion: Latency,
+        write: &'a mut dyn FnMut(
+            &LatencyHistogram,
+            Latency,
+            Latency,
+        ) -> Result<(), IntervalLogError>,
+    ) -> Self {
+        let period_ns = period.as_nanos();
+        Self {
+            period_ns,
+            last_completion,
+            next: 0,
+            next_end_ns: period_ns,
+            current: Interval {
+                number: 0,
+                from_ns: 0,
+                to_ns: period_ns,
+                histogram: LatencyHistogram::new(),
+            },
+            open: BTreeMap::new(),
+            write,
+        }
+    }
+
     /// Counts a latency in the interval of its completion.
     ///
     /// # Panics
     /// When that interval was closed.
+    #[inline]
     pub fn record(&mut self, sample: TimedLatency) {
-        let interval = sample.completed_after.as_nanos() / self.period_ns;
-        assert!(interval >= self.next, "a latency in a closed interval");
-        self.open
-            .entry(interval)
-            .or_default()
-            .record(sample.latency);
+        let completed_ns = sample.completed_after.as_nanos();
+        if completed_ns < self.current.from_ns || completed_ns >= self.current.to_ns {
+            self.change_to(completed_ns / self.period_ns);
+        }
+        self.current.histogram.record(sample.latency);
+    }
+
+    /// Puts the current interval aside and takes another one.
+    #[cold]
+    fn change_to(&mut self, number: u64) {
+        assert!(number >= self.next, "a latency in a closed interval");
+        let from_ns = number * self.period_ns;
+        let changed = Interval {
+            number,
+            from_ns,
+            to_ns: from_ns.saturating_add(self.period_ns),
+            histogram: self.open.remove(&number).unwrap_or_default(),
+        };
+        let before = std::mem::replace(&mut self.current, changed);
+        if before.number >= self.next {
+            self.open.insert(before.number, before.histogram);
+        }
     }
 
     /// Writes the intervals that end at `moment` or before: nothing more completes in them.
     ///
     /// # Errors
     /// The writer's.
+    #[inline]
     pub fn close_before(&mut self, moment: Latency) -> Result<(), IntervalLogError> {
+        if moment.as_nanos() < self.next_end_ns {
+            return Ok(());
+        }
         let end = self.last_completion.as_nanos() / self.period_ns + 1;
         self.close(end.min(moment.as_nanos() / self.period_ns))
     }
@@ -137,9 +196,17 @@ impl OpenIntervals<'_> {
             let start_ns = self.next * self.period_ns;
             let rest_ns = self.last_completion.as_nanos() - start_ns;
             let length = Latency::from_nanos(rest_ns.clamp(1, self.period_ns));
-            let histogram = self.open.remove(&self.next).unwrap_or_default();
-            (self.write)(&histogram, Latency::from_nanos(start_ns), length)?;
+            let start = Latency::from_nanos(start_ns);
+            if self.current.number == self.next {
+                (self.write)(&self.current.histogram, start, length)?;
+                // Nothing is inside it any more.
+                self.current.to_ns = self.current.from_ns;
+            } else {
+                let histogram = self.open.remove(&self.next).unwrap_or_default();
+                (self.write)(&histogram, start, length)?;
+            }
             self.next += 1;
+            self.next_end_ns = self.next_end_ns.saturating_add(self.period_ns);
         }
         Ok(())
     }
@@ -184,13 +251,7 @@ pub fn write_interval_log<W: io::Write>(
                 IntervalLogWriterError::SerializeError(error) => IntervalLogError::Encode(error),
             })
     };
-    let mut intervals = OpenIntervals {
-        period_ns: period.as_nanos(),
-        last_completion,
-        next: 0,
-        open: BTreeMap::new(),
-        write: &mut write,
-    };
+    let mut intervals = OpenIntervals::new(period, last_completion, &mut write);
     feed(&mut intervals)?;
     intervals.close(last_completion.as_nanos() / period.as_nanos() + 1)?;
     Ok(intervals.next)
@@ -281,6 +342,48 @@ mod tests {
             ],
             "start ms, length ms, count, maximum us in the text, maximum us in the histogram"
         );
+    }
+
+    proptest::proptest! {
+        /// The obvious way: everything is kept and nothing is closed before the end.
+        #[test]
+        fn closing_early_and_the_order_of_latencies_do_not_show_in_the_log(
+            mut times in proptest::collection::vec((0_u64..9_000, 0_u64..2_000), 1..60)
+        ) {
+            let log = |times: &[(u64, u64)], closing: bool| {
+                let mut text = Vec::new();
+                let last = times.iter().map(|(begun, took)| begun + took).max();
+                let last = last.map(Latency::from_millis);
+                let period = Latency::from_millis(1_000);
+                write_interval_log(&mut text, UNIX_EPOCH, period, last, |intervals| {
+                    for &(begun, took) in times {
+                        if closing {
+                            intervals.close_before(Latency::from_millis(begun))?;
+                        }
+                        intervals.record(sample(begun + took, took * 1_000));
+                    }
+                    Ok(())
+                })
+                .unwrap();
+                text
+            };
+            let shuffled = log(&times, false);
+            times.sort_unstable();
+            proptest::prop_assert_eq!(log(&times, true), shuffled);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "a latency in a closed interval")]
+    fn a_latency_in_a_closed_interval_is_our_own_bug() {
+        let period = Latency::from_millis(1000);
+        let last = Some(Latency::from_millis(3000));
+        let _ = write_interval_log(&mut Vec::new(), UNIX_EPOCH, period, last, |intervals| {
+            intervals.record(sample(500, 100));
+            intervals.close_before(Latency::from_millis(1000))?;
+            intervals.record(sample(600, 100));
+            Ok(())
+        });
     }
 
     #[test]

@@ -161,6 +161,15 @@ impl EffectiveSettings {
         })
     }
 
+    /// Threads that issue: Server's setting, where none means the one that runs the test; the
+    /// other scenarios have one loop.
+    pub fn issue_threads(&self) -> u32 {
+        match self.scenario {
+            Scenario::Server => self.server_num_issue_query_threads.max(1) as u32,
+            Scenario::SingleStream | Scenario::MultiStream | Scenario::Offline => 1,
+        }
+    }
+
     /// Distance between the starts of queries that do not overlap.
     pub(super) const fn stride(&self) -> u64 {
         match self.scenario {

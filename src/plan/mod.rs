@@ -13,6 +13,8 @@ pub mod effective;
 pub mod sets;
 pub mod stream;
 
+use std::sync::OnceLock;
+
 use serde::Serialize;
 
 pub use accuracy_log::AccuracyLogSelection;
@@ -34,6 +36,8 @@ pub struct Plan {
     effective: EffectiveSettings,
     compat: CompatProfile,
     sets: Vec<LoadableSet>,
+    /// What is generated for each of them, once it has been asked for.
+    generated: Vec<OnceLock<Generated>>,
 }
 
 /// What generation prepares for one loaded set, under the names of LoadGen's detail log.
@@ -101,6 +105,7 @@ impl Plan {
         let effective = EffectiveSettings::new(settings, scenario, mode, total, performance)?;
         let sets = sets::loadable_sets(&effective, total, compat);
         let plan = Self {
+            generated: vec![OnceLock::new(); sets.len()],
             effective,
             compat,
             sets,
@@ -157,8 +162,17 @@ impl Plan {
 
     /// What [`Plan::queries`] will give for `set`, without choosing samples.
     ///
-    /// *Complexity*: one step a query, for Server with two random words and a logarithm.
+    /// *Complexity*: one step a query, for Server with two random words and a logarithm; the answer
+    /// is kept for the next time.
     pub fn generated(&self, set: &LoadableSet) -> Generated {
+        let position = self.sets.iter().position(|own| own == set);
+        match position.map(|position| &self.generated[position]) {
+            Some(kept) => *kept.get_or_init(|| self.generate(set)),
+            None => self.generate(set),
+        }
+    }
+
+    fn generate(&self, set: &LoadableSet) -> Generated {
         let rule = self.rule(set);
         let mut arrivals = self.arrivals(&rule);
         arrivals.by_ref().for_each(drop);

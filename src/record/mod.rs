@@ -7,6 +7,7 @@
 //! scheduled time of a closed-loop query, 4 for the issue delay of a Server query (its scheduled
 //! time follows from the seed), 4 for each stage time that the system under test tells.
 
+mod merge;
 mod span;
 
 pub use span::ShortSpan;
@@ -77,6 +78,7 @@ const PENDING: u64 = 1 << 63;
 pub struct Record {
     start: Timestamp,
     first_sample: u32,
+    sample_step: u32,
     keep: Keep,
     latency_ns: Vec<u64>,
     query_start_ns: Vec<u64>,
@@ -92,6 +94,8 @@ pub struct Record {
     last_issued: Timestamp,
     completion_errors: Vec<CompletionError>,
     completion_error_count: u64,
+    /// Queries that each of several issuing threads issued; empty where there was one.
+    shares: Vec<u64>,
 }
 
 /// Further completion errors are counted, not kept.
@@ -112,6 +116,7 @@ impl Record {
         Self {
             start,
             first_sample: first_sample.0,
+            sample_step: 1,
             keep,
             latency_ns: Vec::with_capacity(sample_count),
             query_start_ns: Vec::with_capacity(room(keep.schedule, query_count)),
@@ -127,6 +132,30 @@ impl Record {
             last_issued: start,
             completion_errors: Vec::new(),
             completion_error_count: 0,
+            shares: Vec::new(),
+        }
+    }
+
+    /// Expects samples that are numbered in steps of `step`: the others belong to other
+    /// issuing threads.
+    #[must_use]
+    pub fn in_steps_of(self, step: u32) -> Self {
+        Self {
+            sample_step: step,
+            ..self
+        }
+    }
+
+    /// Where a sample's facts are; somewhere outside for one that belongs to somebody else.
+    #[inline]
+    fn slot(&self, id: SampleId) -> usize {
+        let distance = id.0.wrapping_sub(self.first_sample);
+        if self.sample_step == 1 {
+            distance as usize
+        } else if distance.is_multiple_of(self.sample_step) {
+            (distance / self.sample_step) as usize
+        } else {
+            usize::MAX
         }
     }
 
@@ -151,10 +180,7 @@ impl Record {
             self.last_scheduled = query.scheduled;
             self.last_issued = at;
         }
-        let after_last = samples
-            .last()
-            .map_or(self.first_sample, |last| last.id.0 + 1);
-        let known = (after_last - self.first_sample) as usize;
+        let known = samples.last().map_or(0, |last| self.slot(last.id) + 1);
         if self.latency_ns.len() < known {
             let pending = PENDING | self.last_scheduled.as_nanos();
             self.latency_ns.resize(known, pending);
@@ -172,7 +198,7 @@ impl Record {
 
     /// Notes an answer; its latency counts from the scheduled time.
     pub fn completed(&mut self, completion: &Completion) {
-        let slot = completion.id.0.wrapping_sub(self.first_sample) as usize;
+        let slot = self.slot(completion.id);
         match self.latency_ns.get_mut(slot) {
             None => self.misfit(CompletionError::Unknown(completion.id.0)),
             Some(pending) if *pending & PENDING == 0 => {
@@ -220,6 +246,27 @@ impl Record {
         self.query_count
     }
 
+    /// Whether the plan's query of this number was issued: with several issuing threads, one may
+    /// have come to its end before the others.
+    pub fn was_issued(&self, query: u64) -> bool {
+        let threads = self.shares.len() as u64;
+        if threads == 0 {
+            return query < self.query_count;
+        }
+        query / threads < self.shares[(query % threads) as usize]
+    }
+
+    /// How many of the plan's queries have to be gone through to meet all that were issued.
+    pub fn query_reach(&self) -> u64 {
+        let threads = self.shares.len() as u64;
+        let reach = |(thread, &share): (usize, &u64)| match share {
+            0 => 0,
+            share => (share - 1) * threads + thread as u64 + 1,
+        };
+        let farthest = self.shares.iter().enumerate().map(reach).max();
+        farthest.unwrap_or(self.query_count)
+    }
+
     /// The moment from which the run counts.
     pub fn start(&self) -> Timestamp {
         self.start
@@ -255,8 +302,7 @@ impl Record {
 
     /// Latency of one sample; `None` when it was not answered or never issued.
     pub fn latency_of(&self, id: SampleId) -> Option<Latency> {
-        let slot = id.0.checked_sub(self.first_sample)? as usize;
-        let ns = *self.latency_ns.get(slot)?;
+        let ns = *self.latency_ns.get(self.slot(id))?;
         (ns & PENDING == 0).then(|| Latency::from_nanos(ns))
     }
 

@@ -1,5 +1,6 @@
 //! Stage 8: one file for each output. Only this module and `cli` format or print.
 
+mod decimal;
 pub mod document;
 pub mod folder;
 pub mod intel;

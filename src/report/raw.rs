@@ -3,6 +3,8 @@
 use std::io::{self, Write};
 use std::time::SystemTime;
 
+use super::decimal::{Column, DecimalWriter};
+use super::folder::{FolderError, RunFolder};
 use crate::metrics::histogram::{
     write_interval_log, IntervalLogError, OpenIntervals, TimedLatency,
 };
@@ -10,6 +12,12 @@ use crate::plan::{LoadableSet, Plan};
 use crate::record::Record;
 use crate::scenario::Scenario;
 use crate::units::{Latency, SampleIndex};
+
+/// The latency of every sample.
+pub const CSV_FILE: &str = "latencies.csv";
+
+/// Their histogram, second by second.
+pub const HLOG_FILE: &str = "latencies.hlog";
 
 /// Each interval of the histogram log covers this much.
 const LOG_INTERVAL: Latency = Latency::from_millis(1_000);
@@ -27,15 +35,21 @@ pub(super) fn for_each_sample(
     /// Samples of a long query that are generated at a time.
     const PART: usize = 4_096;
     let mut queries = plan.queries(set);
-    let mut latencies = record.latencies().enumerate();
+    let mut latencies = record.latencies();
     let mut starts = record.query_starts();
     let mut delays = record.issue_delays();
-    let mut stages = StageColumns::new(record);
+    let (mut preprocess, mut inference) = (record.preprocess(), record.inference());
+    let mut postprocess = record.postprocess();
     let mut samples: Vec<SampleIndex> = Vec::new();
-    for query in 0..record.query_count() {
+    let mut sample = 0;
+    for query in 0..record.query_reach() {
         let Some(scheduled) = queries.begin_query() else {
             break;
         };
+        if !record.was_issued(query) {
+            sample += queries.samples_per_query();
+            continue;
+        }
         let scheduled = match plan.effective().scenario {
             Scenario::Server => scheduled,
             Scenario::Offline => Latency::ZERO,
@@ -48,18 +62,19 @@ pub(super) fn for_each_sample(
                 break;
             }
             for &index in &samples {
-                let Some((sample, latency)) = latencies.next() else {
+                let Some(latency) = latencies.next() else {
                     return Ok(());
                 };
                 visit(Row {
-                    sample: sample as u64,
+                    sample,
                     query,
                     index,
                     scheduled,
                     issue_delay,
                     latency,
-                    stages: stages.next(),
+                    stages: [preprocess.next(), inference.next(), postprocess.next()],
                 })?;
+                sample += 1;
             }
         }
     }
@@ -68,7 +83,7 @@ pub(super) fn for_each_sample(
 
 /// One sample of a record with what the plan knows of it.
 pub(super) struct Row {
-    /// Its position in the record.
+    /// Its position in the plan's set.
     pub sample: u64,
     /// Position of its query.
     pub query: u64,
@@ -83,78 +98,52 @@ pub(super) struct Row {
     stages: [Option<Latency>; 3],
 }
 
-struct StageColumns<'a> {
-    columns: [Box<dyn Iterator<Item = Latency> + 'a>; 3],
-}
-
-impl<'a> StageColumns<'a> {
-    fn new(record: &'a Record) -> Self {
-        Self {
-            columns: [
-                Box::new(record.preprocess()),
-                Box::new(record.inference()),
-                Box::new(record.postprocess()),
-            ],
-        }
-    }
-
-    fn next(&mut self) -> [Option<Latency>; 3] {
-        let [preprocess, inference, postprocess] = &mut self.columns;
-        [preprocess.next(), inference.next(), postprocess.next()]
-    }
-}
-
-/// Writes a line for each sample; a field that was not measured is empty.
+/// Writes the latency of every sample as CSV, and their histogram second by second as an
+/// HdrHistogram log, in one go: to generate the queries again is what costs most of it.
 ///
 /// # Errors
-/// The system's.
-pub fn write_csv(
-    out: &mut dyn Write,
+/// [`FolderError::Write`](super::folder::FolderError::Write).
+pub fn write_files(
+    folder: &RunFolder,
     plan: &Plan,
     set: &LoadableSet,
     record: &Record,
-) -> io::Result<()> {
-    writeln!(
-        out,
-        "sample_seq,query_seq,sample_idx,scheduled_ns,issue_delay_ns,latency_ns,preprocess_ns,inference_ns,postprocess_ns"
-    )?;
-    let field = |value: Option<Latency>| {
-        value.map_or_else(String::new, |value| value.as_nanos().to_string())
-    };
-    for_each_sample(plan, set, record, |row| {
-        let [preprocess, inference, postprocess] = row.stages.map(field);
-        writeln!(
-            out,
-            "{},{},{},{},{},{},{preprocess},{inference},{postprocess}",
-            row.sample,
-            row.query,
-            row.index.0,
-            row.scheduled.as_nanos(),
-            row.issue_delay.as_nanos(),
-            field(row.latency),
-        )
+    started: SystemTime,
+) -> Result<(), FolderError> {
+    folder.write(CSV_FILE, |csv| {
+        let both = |hlog: &mut dyn Write| {
+            write_both(csv, hlog, plan, set, record, started).map_err(|error| match error {
+                IntervalLogError::Io(error) => error,
+                other => io::Error::other(other),
+            })
+        };
+        folder.write(HLOG_FILE, both).map_err(io::Error::other)
     })
 }
 
-/// Writes the latencies as an HdrHistogram log with an interval a second.
-///
-/// # Errors
-/// As [`write_interval_log`].
-pub fn write_hlog(
-    out: &mut dyn Write,
+fn write_both(
+    csv: &mut dyn Write,
+    hlog: &mut dyn Write,
     plan: &Plan,
     set: &LoadableSet,
     record: &Record,
     started: SystemTime,
 ) -> Result<(), IntervalLogError> {
-    let mut out = out;
-    let last = (record.completed_count() > 0).then(|| record.elapsed());
+    let mut hlog = hlog;
+    if record.completed_count() == 0 {
+        write_csv(csv, plan, set, record)?;
+        write_interval_log(&mut hlog, started, LOG_INTERVAL, None, |_| Ok(()))?;
+        return Ok(());
+    }
     let offline = plan.effective().scenario == Scenario::Offline;
-    write_interval_log(&mut out, started, LOG_INTERVAL, last, |intervals| {
-        if offline {
-            return feed_burst(record, intervals);
-        }
+    let last = Some(record.elapsed());
+    let mut lines = Lines::begin(csv)?;
+    write_interval_log(&mut hlog, started, LOG_INTERVAL, last, |intervals| {
         for_each_sample(plan, set, record, |row| {
+            lines.line(&row)?;
+            if offline {
+                return Ok(());
+            }
             // Queries are scheduled in ascending order, and nothing is answered before that.
             intervals
                 .close_before(row.scheduled)
@@ -167,9 +156,73 @@ pub fn write_hlog(
             }
             Ok(())
         })?;
+        lines.text.finish()?;
+        if offline {
+            feed_burst(record, intervals)?;
+        }
         Ok(())
     })?;
     Ok(())
+}
+
+/// Writes a line for each sample; a field that was not measured is empty.
+///
+/// # Errors
+/// The system's.
+pub fn write_csv(
+    out: &mut dyn Write,
+    plan: &Plan,
+    set: &LoadableSet,
+    record: &Record,
+) -> io::Result<()> {
+    let mut lines = Lines::begin(out)?;
+    for_each_sample(plan, set, record, |row| lines.line(&row))?;
+    lines.text.finish()
+}
+
+/// The CSV under way.
+struct Lines<'a> {
+    text: DecimalWriter<'a>,
+    columns: [Column; 9],
+}
+
+impl<'a> Lines<'a> {
+    fn begin(out: &'a mut dyn Write) -> io::Result<Self> {
+        out.write_all(
+            b"sample_seq,query_seq,sample_idx,scheduled_ns,issue_delay_ns,latency_ns,\
+              preprocess_ns,inference_ns,postprocess_ns\n",
+        )?;
+        Ok(Self {
+            text: DecimalWriter::new(out),
+            columns: Default::default(),
+        })
+    }
+
+    #[inline]
+    fn line(&mut self, row: &Row) -> io::Result<()> {
+        let Self { text, columns } = self;
+        let [sample, query, index, scheduled, delay, latency, made, inferred, processed] = columns;
+        let [preprocess, inference, postprocess] = row.stages;
+        text.begin_line()?;
+        text.number(sample, row.sample, b',');
+        text.number(query, row.query, b',');
+        text.number(index, u64::from(row.index.0), b',');
+        text.number(scheduled, row.scheduled.as_nanos(), b',');
+        text.number(delay, row.issue_delay.as_nanos(), b',');
+        field(text, latency, row.latency, b',');
+        field(text, made, preprocess, b',');
+        field(text, inferred, inference, b',');
+        field(text, processed, postprocess, b'\n');
+        Ok(())
+    }
+}
+
+#[inline]
+fn field(text: &mut DecimalWriter<'_>, column: &mut Column, value: Option<Latency>, then: u8) {
+    match value {
+        Some(value) => text.number(column, value.as_nanos(), then),
+        None => text.byte(then),
+    }
 }
 
 /// Offline answers come in any order over the whole run: they are gone through once for each part

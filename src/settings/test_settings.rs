@@ -10,6 +10,9 @@ use crate::units::{Quantile, Rate};
 /// Queries and samples are numbered with 32 bits, so a test has at most 2^32 of them.
 pub const COUNT_MAX: u64 = 1 << 32;
 
+/// More issuing threads are taken for a mistake.
+pub const THREADS_MAX: u64 = 256;
+
 /// The longest duration that a setting may ask for: a year, in milliseconds.
 pub const DURATION_MS_MAX: u64 = 365 * 24 * 3600 * 1000;
 
@@ -256,7 +259,7 @@ impl TestSettings {
             }
             "server_max_async_queries" => self.server_max_async_queries = text.count()?,
             "server_num_issue_query_threads" => {
-                self.server_num_issue_query_threads = text.count()?;
+                self.server_num_issue_query_threads = text.thread_count()?;
             }
             key => {
                 return Err(SettingError::UnknownKey {
@@ -386,6 +389,12 @@ impl Text<'_> {
     fn count(self) -> Result<u64, SettingError> {
         self.read("a whole number from 0 to 2^32", |text| {
             text.parse().ok().filter(|&count| count <= COUNT_MAX)
+        })
+    }
+
+    fn thread_count(self) -> Result<u64, SettingError> {
+        self.read("a whole number from 0 to 256", |text| {
+            text.parse().ok().filter(|&count| count <= THREADS_MAX)
         })
     }
 

@@ -34,6 +34,43 @@ pub trait SystemUnderTest {
     /// # Errors
     /// When the system under test has failed and will answer no more.
     fn wait(&mut self, deadline: Timestamp, inbox: &mut Vec<Completion>) -> Result<(), SutError>;
+
+    /// Opens a desk for each of `count` issuing threads; `None` where only one thread can issue.
+    ///
+    /// A desk takes the samples of its own thread over and gives the answers to those, and to no
+    /// others. When the system fails, all desks tell.
+    fn desks(&mut self, _count: usize) -> Option<Vec<Desk<'_>>> {
+        None
+    }
+}
+
+/// Where one of several issuing threads hands its samples over: a system under test of its own.
+pub type Desk<'a> = Box<dyn SystemUnderTest + Send + 'a>;
+
+impl<S: SystemUnderTest> SystemUnderTest for &mut S {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn issue(&mut self, samples: &[QuerySample], inbox: &mut Vec<Completion>) {
+        (**self).issue(samples, inbox);
+    }
+
+    fn flush(&mut self) {
+        (**self).flush();
+    }
+
+    fn poll(&mut self, inbox: &mut Vec<Completion>) -> Result<(), SutError> {
+        (**self).poll(inbox)
+    }
+
+    fn wait(&mut self, deadline: Timestamp, inbox: &mut Vec<Completion>) -> Result<(), SutError> {
+        (**self).wait(deadline, inbox)
+    }
+
+    fn desks(&mut self, count: usize) -> Option<Vec<Desk<'_>>> {
+        (**self).desks(count)
+    }
 }
 
 /// A system under test that cannot go on; the run has failed with it.

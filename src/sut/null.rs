@@ -1,6 +1,6 @@
 //! A system under test that answers inside the issue call: what the harness itself costs.
 
-use super::{SutError, SystemUnderTest};
+use super::{Desk, SutError, SystemUnderTest};
 use crate::clock::Clock;
 use crate::record::{Completion, Stages};
 use crate::units::{QuerySample, Timestamp};
@@ -38,5 +38,10 @@ impl<C: Clock> SystemUnderTest for Null<C> {
 
     fn wait(&mut self, _deadline: Timestamp, _inbox: &mut Vec<Completion>) -> Result<(), SutError> {
         Ok(())
+    }
+
+    fn desks(&mut self, count: usize) -> Option<Vec<Desk<'_>>> {
+        let desk = || Some(Box::new(Null::new(self.clock.fork()?)) as Desk<'_>);
+        (0..count).map(|_| desk()).collect()
     }
 }

@@ -8,9 +8,14 @@ use clap::{Args, ValueEnum};
 use super::compat::CompatWord;
 use crate::cli::peak::PeakArgs;
 use crate::cli::test_args::ConfArgs;
+use crate::clock::{Monotonic, SPIN, SPIN_MAX};
 use crate::placement::plan::LARGEST_COUNT;
 use crate::postprocess::NmsMode;
 use crate::scenario::TestMode;
+use crate::units::Latency;
+
+const SPIN_US: u64 = SPIN.as_nanos() / 1_000;
+const SPIN_US_MAX: u64 = SPIN_MAX.as_nanos() / 1_000;
 
 const WHAT: &str = "What is asked";
 const PEAK: &str = "Search for the highest load";
@@ -139,6 +144,9 @@ pub struct RunArgs {
     /// How long a Server batch that is not full waits, in microseconds
     #[arg(long, value_name = "US", help_heading = WHERE)]
     pub batch_timeout_us: Option<u64>,
+    /// How long the load generator spins before a query is due instead of sleeping, in microseconds
+    #[arg(long, value_name = "US", default_value_t = SPIN_US, value_parser = clap::value_parser!(u64).range(0..=SPIN_US_MAX), allow_negative_numbers = true, help_heading = WHERE)]
+    pub spin_us: u64,
     /// Threads that decode and resize pictures [default: one a core]
     #[arg(long, visible_aliases = ["data-num-intra-threads", "data-num-inter-threads"], value_name = "N", value_parser = parse_data_threads, allow_negative_numbers = true, help_heading = WHERE)]
     pub preproc_threads: Option<usize>,
@@ -161,6 +169,15 @@ pub struct RunArgs {
     /// One JSON document on stdout and nothing else
     #[arg(long, help_heading = OUT)]
     pub json: bool,
+}
+
+impl RunArgs {
+    /// The clock of the runs; this thread, and those that it starts from now on, wake in time.
+    pub fn clock(&self) -> Monotonic {
+        let clock = Monotonic::new().with_spin(Latency::from_micros(self.spin_us));
+        clock.lower_timer_slack();
+        clock
+    }
 }
 
 /// `--nms`.
@@ -237,7 +254,7 @@ pub enum OnOff {
 
 /// A span of time as people write it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span(pub crate::units::Latency);
+pub struct Span(pub Latency);
 
 /// `--warmup`: how many inferences or how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -302,7 +319,7 @@ pub fn parse_span(text: &str) -> Result<Span, String> {
     if !(1.0..=366.0 * 86_400e9).contains(&ns) {
         return Err("give a time above zero and up to a year".to_owned());
     }
-    Ok(Span(crate::units::Latency::from_nanos(ns as u64)))
+    Ok(Span(Latency::from_nanos(ns as u64)))
 }
 
 fn parse_warm_up(text: &str) -> Result<WarmUpArg, String> {

@@ -1,8 +1,5 @@
 //! What the tests of a command share, and one test with its figures and files.
 
-use std::io;
-use std::time::SystemTime;
-
 use super::asks::Ask;
 use super::logs;
 use super::pictures::Pictures;
@@ -14,15 +11,12 @@ use super::watch::loading_bar;
 use crate::cli::failure::{Blame, Failure};
 use crate::clock::Monotonic;
 use crate::drive::Tells;
-use crate::metrics::histogram::IntervalLogError;
 use crate::placement::contention::Contention;
 use crate::placement::plan::Placement;
 use crate::placement::verify::{PlacementFinding, ThreadPlace};
 use crate::plan::{LoadableSet, Plan};
-use crate::record::Record;
 use crate::report::document::{LayoutEntry, RunEntry};
-use crate::report::folder::RunFolder;
-use crate::report::{intel, raw};
+use crate::report::intel;
 use crate::runtime::Runtime;
 use crate::scenario::{Scenario, TestMode};
 use crate::settings::compat::CompatProfile;
@@ -145,10 +139,15 @@ impl<'a> Bench<'a> {
         inputs
     }
 
-    /// Warms the workers up for an assignment.
-    pub fn begin(&mut self, assignment: &Assignment) -> Result<PoolRun<'_>, Failure> {
+    /// Warms the workers up for an assignment; each of `issue_threads` gets a desk.
+    pub fn begin(
+        &mut self,
+        assignment: &Assignment,
+        issue_threads: usize,
+    ) -> Result<PoolRun<'_>, Failure> {
         let (_, pool) = self.pool.as_mut().expect("the pool was started");
-        pool.begin(assignment).map_err(blame)
+        pool.begin_with_desks(assignment, issue_threads)
+            .map_err(blame)
     }
 
     /// Whether decoding and resizing are timed.
@@ -251,29 +250,6 @@ pub(super) fn layout(placement: &Placement, ask: &Ask) -> LayoutEntry {
 /// A worker's threads carry its name: threads inherit the name of the one that makes them.
 pub(super) fn instance_of(thread: &ThreadPlace) -> Option<usize> {
     thread.name.strip_prefix("detbench-w")?.parse().ok()
-}
-
-/// Writes the latency of every sample, and their histogram second by second.
-pub fn write_raw(
-    folder: &RunFolder,
-    plan: &Plan,
-    set: &LoadableSet,
-    record: &Record,
-    started: SystemTime,
-) -> Result<(), Failure> {
-    folder
-        .write("latencies.csv", |out| {
-            raw::write_csv(out, plan, set, record)
-        })
-        .or_environment()?;
-    folder
-        .write("latencies.hlog", |out| {
-            raw::write_hlog(out, plan, set, record, started).map_err(|error| match error {
-                IntervalLogError::Io(error) => error,
-                other => io::Error::other(other),
-            })
-        })
-        .or_environment()
 }
 
 /// A model that cannot be opened is the user's file; everything else is the machine's doing.

@@ -34,7 +34,6 @@ use super::failure::{Blame, Failure, Outcome};
 use super::interrupt::is_interrupted;
 use super::print_out;
 use super::setup::progress_for;
-use crate::clock::Monotonic;
 use crate::postprocess::NmsMode;
 use crate::report::document::{Document, RunEntry, SCHEMA_VERSION};
 use crate::report::folder::RunFolder;
@@ -83,8 +82,7 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
         return Ok(Outcome::Interrupted);
     }
 
-    let clock = Monotonic::new();
-    clock.lower_timer_slack();
+    let clock = args.clock();
     let warm_up = warm_up(args);
     let mut bench = Bench::new(&subject, &runtime, &seating, pictures, clock, warm_up);
     bench.trace = args.trace;

@@ -9,7 +9,6 @@ use serde_json::json;
 
 use super::args::{RunArgs, Span};
 use super::asks::{Ask, Asked, Pace};
-use super::measure::write_raw;
 use super::null_system::{logged_answers, refuse_what_needs_a_model};
 use crate::cli::failure::{Blame, Failure, Outcome};
 use crate::cli::interrupt::{is_interrupted, INTERRUPTED};
@@ -20,7 +19,7 @@ use crate::report::document::{Document, RunEntry, SCHEMA_VERSION};
 use crate::report::folder::{utc_iso, RunFolder};
 use crate::report::mlperf::accuracy;
 use crate::report::mlperf::{SetLog, TestLog, ACCURACY_FILE};
-use crate::report::table;
+use crate::report::{raw, table};
 use crate::settings::compat::CompatProfile;
 use crate::settings::test_settings::TestSettings;
 use crate::summary::{conclude, Rules};
@@ -77,8 +76,7 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
     }
     let name = format!("{NAME}-{}", asked.name);
     let folder = RunFolder::create(&args.output_dir, &name, SystemTime::now()).or_environment()?;
-    let clock = Monotonic::new();
-    clock.lower_timer_slack();
+    let clock = args.clock();
     let mut entries = Vec::new();
     for (position, ask) in asked.asks.iter().enumerate() {
         if is_interrupted() {
@@ -95,7 +93,7 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
         let mut entry = measure(ask, asked.compat.profile, clock, args.trace, &inside)?;
         entry.folder = Some(own);
         entries.push(entry);
-        write_document(&folder, &entries, &asked)?;
+        write_document(&folder, &entries, &asked, args.spin_us)?;
     }
     report(&args, &entries, &asked, &folder)?;
     Ok(if is_interrupted() {
@@ -130,7 +128,7 @@ fn measure(
     };
     let (record, ending) = run_set(&plan, set, SampleId(0), &mut stand);
     let ending = ending.or_environment()?;
-    write_raw(folder, &plan, set, &record, began)?;
+    raw::write_files(folder, &plan, set, &record, began).or_environment()?;
     if trace {
         let first = (FirstIds::default(), Latency::ZERO);
         super::logs::write_trace(folder, &plan, set, &record, first, began)?;
@@ -170,13 +168,19 @@ fn plan_of(settings: &TestSettings, ask: &Ask, compat: CompatProfile) -> Result<
     Plan::new(settings, scenario, mode, TOTAL, PERFORMANCE, compat).or_usage()
 }
 
-fn write_document(folder: &RunFolder, entries: &[RunEntry], asked: &Asked) -> Result<(), Failure> {
+fn write_document(
+    folder: &RunFolder,
+    entries: &[RunEntry],
+    asked: &Asked,
+    spin_us: u64,
+) -> Result<(), Failure> {
     let document = json!({
         "schema_version": SCHEMA_VERSION,
         "complete": entries.len() == asked.asks.len() && !is_interrupted(),
         "sut_name": NAME,
         "detbench_version": env!("CARGO_PKG_VERSION"),
         "written_at": utc_iso(SystemTime::now()),
+        "spin_us": spin_us,
         "command_line": std::env::args().collect::<Vec<_>>(),
         "compat": asked.compat.profile.name(),
         "notes": asked.file_notes,

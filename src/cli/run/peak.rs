@@ -152,7 +152,7 @@ impl OnMachine<'_, '_, '_> {
     /// What the workers promise, and how many inferences each made; `None` when interrupted.
     fn warm_up(&mut self) -> Result<Option<(Pace, Vec<u32>)>, Failure> {
         let assignment = self.assignment(self.bench.warm_up);
-        let run = self.bench.begin(&assignment)?;
+        let run = self.bench.begin(&assignment, 1)?;
         if is_interrupted() {
             return Ok(None);
         }
@@ -180,7 +180,8 @@ impl Trials for OnMachine<'_, '_, '_> {
         let planned = plan.generated(set).sample_count();
         let mut watch = Watch::new(&self.label, plan.effective(), planned);
         let tells = Bench::tells(&self.inputs);
-        let mut run = self.bench.begin(&assignment)?;
+        let issue_threads = plan.effective().issue_threads() as usize;
+        let mut run = self.bench.begin(&assignment, issue_threads)?;
         let mut stand = Stand {
             sut: &mut run,
             tells,

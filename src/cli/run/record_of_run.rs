@@ -92,6 +92,7 @@ impl RunRecord {
             },
             "timed_region": args.timed_region.describe(),
             "nms_order": args.nms.modes(),
+            "spin_us": args.spin_us,
             "command_line": std::env::args().collect::<Vec<_>>(),
             "compat": asked.compat.profile.name(),
         });

@@ -73,7 +73,7 @@ pub fn score_all(
             interrupted: &INTERRUPTED,
         };
         let clock = bench.clock;
-        let mut run = bench.begin(&assignment)?;
+        let mut run = bench.begin(&assignment, 1)?;
         let mut stand = Stand {
             sut: &mut run,
             tells: crate::drive::Tells::default(),

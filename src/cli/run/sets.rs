@@ -10,7 +10,7 @@ use crossbeam::channel::{unbounded, Receiver, Sender};
 
 use super::asks::{rough_time, Ask, Pace};
 use super::logs;
-use super::measure::{blame, instance_of, write_raw, Bench};
+use super::measure::{blame, instance_of, Bench};
 use super::watch::Watch;
 use crate::cli::failure::{Blame, Failure};
 use crate::cli::interrupt::{is_interrupted, INTERRUPTED};
@@ -23,6 +23,7 @@ use crate::placement::verify::{thread_places, verify, PlacementFinding, ThreadPl
 use crate::plan::{AccuracyLogSelection, FirstIds, LoadableSet, Phase, Plan};
 use crate::postprocess::NmsMode;
 use crate::report::folder::RunFolder;
+use crate::report::raw;
 use crate::scenario::{Scenario, TestMode};
 use crate::settings::test_settings::TestSettings;
 use crate::summary::{conclude, Summary};
@@ -150,7 +151,8 @@ impl Bench<'_> {
                 interrupted: &INTERRUPTED,
             };
             let (clock, trace) = (self.clock, self.trace);
-            let mut run = self.begin(&assignment)?;
+            let issue_threads = draft.effective().issue_threads() as usize;
+            let mut run = self.begin(&assignment, issue_threads)?;
             if is_interrupted() {
                 break;
             }
@@ -266,7 +268,7 @@ impl Warm {
         watch.finish();
         let began = record.start().since(self.origin);
         if set.phase == Phase::Performance {
-            write_raw(request.folder, plan, set, &record, self.started)?;
+            raw::write_files(request.folder, plan, set, &record, self.started).or_environment()?;
             if trace {
                 let at = (first, began);
                 logs::write_trace(request.folder, plan, set, &record, at, self.started)?;

@@ -48,7 +48,14 @@ const MODEL: &str = "simulated";
 /// # Errors
 /// [`Failure`] for flags that make no test, and when the run folder cannot be written.
 pub fn run(args: &SimulateArgs) -> Result<Outcome, Failure> {
-    let test = args.test.read().or_usage()?;
+    let mut test = args.test.read().or_usage()?;
+    let threads = test.plan.effective().issue_threads();
+    if threads > 1 {
+        test.notes.push(format!(
+            "virtual time has one issuing loop: `server_num_issue_query_threads` = {threads} changes \
+             nothing here"
+        ));
+    }
     let simulation = args.simulation().or_usage()?;
     if let Some(ask) = args.peak.ask(args.test.scenario)? {
         return peak::run(args, &ask, test, &simulation);

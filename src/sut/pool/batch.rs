@@ -65,7 +65,8 @@ impl Batch {
                 Inputs::Prepared(_) => None,
                 Inputs::Encoded(recipe) => Some(Made::aside(recipe, sample.index)?),
             };
-            self.works.push(Work { sample, made });
+            let desk = 0;
+            self.works.push(Work { sample, desk, made });
         }
         Ok(())
     }

@@ -5,14 +5,14 @@ use std::thread::JoinHandle;
 
 use crossbeam::channel::{bounded, Receiver, Sender};
 
-use super::{Reply, Work, WORK_ROOM};
+use super::{Replies, Work, WORK_ROOM};
 use crate::clock::{Clock, Monotonic};
 use crate::library::preprocessing::{ElementType, Preprocessing};
 use crate::library::{EncodedSamples, Preprocessor, SampleMut};
 use crate::record::ShortSpan;
 use crate::sut::SutError;
 use crate::tensor::{TensorBuffer, TensorView};
-use crate::units::{QuerySample, SampleIndex};
+use crate::units::SampleIndex;
 
 /// The files of a run and what is made of them.
 #[derive(Clone)]
@@ -102,7 +102,7 @@ impl Drop for Made {
 /// The data threads of one run; dropping it joins them.
 pub(super) struct Kitchen {
     threads: Vec<JoinHandle<()>>,
-    orders: Receiver<QuerySample>,
+    orders: Receiver<Work>,
 }
 
 impl Kitchen {
@@ -114,8 +114,8 @@ impl Kitchen {
         buffers: usize,
         clock: Monotonic,
         work: &Sender<Work>,
-        replies: &Sender<Reply>,
-    ) -> (Self, Sender<QuerySample>) {
+        replies: &Replies,
+    ) -> (Self, Sender<Work>) {
         let (order, orders) = bounded(WORK_ROOM);
         let (home, free) = bounded(buffers);
         for _ in 0..buffers {
@@ -139,7 +139,7 @@ impl Kitchen {
                     .name(format!("detbench-d{number}"))
                     .spawn(move || {
                         if let Err(error) = cook.serve() {
-                            let _ = replies.send(Reply::Failed(error));
+                            replies.fail(&error);
                         }
                     })
                     .expect("the system gives a thread")
@@ -163,7 +163,7 @@ struct Cook {
     files: Arc<EncodedSamples>,
     preprocessor: Preprocessor,
     shape: Arc<[i64]>,
-    orders: Receiver<QuerySample>,
+    orders: Receiver<Work>,
     free: Receiver<TensorBuffer>,
     home: Sender<TensorBuffer>,
     work: Sender<Work>,
@@ -172,7 +172,7 @@ struct Cook {
 
 impl Cook {
     fn serve(&mut self) -> Result<(), SutError> {
-        for sample in &self.orders {
+        for order in &self.orders {
             let Ok(mut buffer) = self.free.recv() else {
                 break;
             };
@@ -180,7 +180,7 @@ impl Cook {
             make(
                 &self.files,
                 &mut self.preprocessor,
-                sample.index,
+                order.sample.index,
                 &mut buffer,
             )?;
             let made = Made {
@@ -190,8 +190,8 @@ impl Cook {
                 home: Some(self.home.clone()),
             };
             let work = Work {
-                sample,
                 made: Some(made),
+                ..order
             };
             if self.work.send(work).is_err() {
                 break;

@@ -10,24 +10,27 @@
 //! issue -> [backlog] -> work channel -> worker: gather, infer, detect -> reply channel -> poll, wait
 //!                    \-> data threads: decode, resize -/        (only in the end-to-end region)
 //! ```
+//!
+//! Each issuing thread has a desk: a backlog and a reply channel of its own. A sample knows its desk.
 
 mod answers;
 mod batch;
 mod data;
+mod desk;
 mod worker;
 
 pub use answers::{Answer, AnswerLog, ChosenSamples};
 pub use data::Recipe;
 
-use std::collections::VecDeque;
 use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crossbeam::channel::{bounded, Receiver, RecvTimeoutError, Sender, TrySendError};
+use crossbeam::channel::{bounded, Receiver, Sender};
 
-use super::{SutError, SystemUnderTest};
-use crate::clock::{Clock, Monotonic};
+use self::desk::PoolDesk;
+use super::{Desk, SutError, SystemUnderTest};
+use crate::clock::Monotonic;
 use crate::library::LoadedSamples;
 use crate::postprocess::Detector;
 use crate::record::Completion;
@@ -114,6 +117,8 @@ enum Reply {
 /// A sample on its way to a worker.
 struct Work {
     sample: QuerySample,
+    /// Where its answer goes.
+    desk: usize,
     /// Its tensor, when a data thread has made it.
     made: Option<data::Made>,
 }
@@ -121,7 +126,24 @@ struct Work {
 struct Job {
     assignment: Assignment,
     work: Receiver<Work>,
-    replies: Sender<Reply>,
+    replies: Replies,
+}
+
+/// The ways back, one a desk.
+#[derive(Clone)]
+struct Replies(Arc<[Sender<Reply>]>);
+
+impl Replies {
+    /// Nobody listens any more once a run was given up, which is no failure.
+    fn send(&self, desk: usize, reply: Reply) {
+        let _ = self.0[desk].send(reply);
+    }
+
+    fn fail(&self, error: &SutError) {
+        for desk in 0..self.0.len() {
+            self.send(desk, Reply::Failed(error.clone()));
+        }
+    }
 }
 
 /// The workers, alive between runs.
@@ -192,8 +214,22 @@ impl Pool {
     /// # Errors
     /// When a worker fails while it warms up.
     pub fn begin(&mut self, assignment: &Assignment) -> Result<PoolRun<'_>, SutError> {
+        self.begin_with_desks(assignment, 1)
+    }
+
+    /// The same with a desk for each of `desk_count` issuing threads.
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    pub fn begin_with_desks(
+        &mut self,
+        assignment: &Assignment,
+        desk_count: usize,
+    ) -> Result<PoolRun<'_>, SutError> {
         let (work, waiting) = bounded(WORK_ROOM);
-        let (reply, replies) = bounded(REPLY_ROOM);
+        let (reply, replies): (Vec<_>, Vec<_>) =
+            (0..desk_count.max(1)).map(|_| bounded(REPLY_ROOM)).unzip();
+        let reply = Replies(reply.into());
         for job in &self.jobs {
             let job_of_worker = Job {
                 assignment: assignment.clone(),
@@ -203,22 +239,25 @@ impl Pool {
             job.send(job_of_worker).map_err(|_| SutError::WorkerLost)?;
         }
         let (entry, kitchen) = match &assignment.inputs {
-            Inputs::Prepared(_) => (Entry::Direct(work), None),
+            Inputs::Prepared(_) => (work, None),
             Inputs::Encoded(recipe) => {
                 let buffers = 2 * self.jobs.len() * assignment.batch_size + recipe.threads;
                 let (kitchen, orders) =
                     data::Kitchen::open(recipe, buffers, self.clock, &work, &reply);
-                (Entry::ViaData(orders), Some(kitchen))
+                (orders, Some(kitchen))
             }
         };
+        let clock = self.clock;
+        let desks = replies
+            .into_iter()
+            .enumerate()
+            .map(|(number, replies)| PoolDesk::new(number, &self.name, clock, &entry, replies));
         let mut run = PoolRun {
-            pool: self,
-            entry: Some(entry),
+            desks: desks.collect(),
             kitchen,
             waiting,
-            backlog: VecDeque::new(),
-            replies,
             warm_ups: Vec::new(),
+            pool: self,
         };
         run.await_warm_up()?;
         Ok(run)
@@ -235,38 +274,12 @@ impl Drop for Pool {
     }
 }
 
-enum Entry {
-    Direct(Sender<Work>),
-    ViaData(Sender<QuerySample>),
-}
-
-impl Entry {
-    /// Whether the sample found room.
-    fn try_send(&self, sample: QuerySample) -> Result<bool, SutError> {
-        let sent = match self {
-            Self::Direct(work) => work
-                .try_send(Work { sample, made: None })
-                .map_err(|error| matches!(error, TrySendError::Full(_))),
-            Self::ViaData(orders) => orders
-                .try_send(sample)
-                .map_err(|error| matches!(error, TrySendError::Full(_))),
-        };
-        match sent {
-            Ok(()) => Ok(true),
-            Err(true) => Ok(false),
-            Err(false) => Err(SutError::WorkerLost),
-        }
-    }
-}
-
 /// The pool in the course of one run; dropping it sends the workers back to wait for the next.
 pub struct PoolRun<'pool> {
     pool: &'pool mut Pool,
-    entry: Option<Entry>,
+    desks: Vec<PoolDesk>,
     kitchen: Option<data::Kitchen>,
     waiting: Receiver<Work>,
-    backlog: VecDeque<QuerySample>,
-    replies: Receiver<Reply>,
     warm_ups: Vec<WarmUpReport>,
 }
 
@@ -278,7 +291,7 @@ impl PoolRun<'_> {
 
     fn await_warm_up(&mut self) -> Result<(), SutError> {
         while self.warm_ups.len() < self.pool.jobs.len() {
-            match self.replies.recv().map_err(|_| SutError::WorkerLost)? {
+            match self.desks[0].next_reply()? {
                 Reply::Ready(report) => self.warm_ups.push(report),
                 Reply::Failed(error) => return Err(error),
                 Reply::Done(_) => unreachable!("no sample was issued yet"),
@@ -287,74 +300,45 @@ impl PoolRun<'_> {
         self.warm_ups.sort_by_key(|report| report.instance);
         Ok(())
     }
-
-    fn feed(&mut self) -> Result<(), SutError> {
-        let entry = self.entry.as_ref().expect("open until dropped");
-        while let Some(&sample) = self.backlog.front() {
-            if !entry.try_send(sample)? {
-                break;
-            }
-            self.backlog.pop_front();
-        }
-        Ok(())
-    }
-
-    fn take(reply: Reply, inbox: &mut Vec<Completion>) -> Result<(), SutError> {
-        match reply {
-            Reply::Done(completion) => {
-                inbox.push(completion);
-                Ok(())
-            }
-            Reply::Failed(error) => Err(error),
-            Reply::Ready(_) => Ok(()),
-        }
-    }
 }
 
+/// A run that one thread issues uses the first desk.
 impl SystemUnderTest for PoolRun<'_> {
     fn name(&self) -> &str {
         &self.pool.name
     }
 
-    fn issue(&mut self, samples: &[QuerySample], _inbox: &mut Vec<Completion>) {
-        let entry = self.entry.as_ref().expect("open until dropped");
-        for &sample in samples {
-            // A lost worker shows at the next poll, which can return the error.
-            if !self.backlog.is_empty() || !entry.try_send(sample).unwrap_or(false) {
-                self.backlog.push_back(sample);
-            }
-        }
+    fn issue(&mut self, samples: &[QuerySample], inbox: &mut Vec<Completion>) {
+        self.desks[0].issue(samples, inbox);
     }
 
     fn poll(&mut self, inbox: &mut Vec<Completion>) -> Result<(), SutError> {
-        self.feed()?;
-        while let Ok(reply) = self.replies.try_recv() {
-            Self::take(reply, inbox)?;
-        }
-        Ok(())
+        self.desks[0].poll(inbox)
     }
 
     fn wait(&mut self, deadline: Timestamp, inbox: &mut Vec<Completion>) -> Result<(), SutError> {
-        self.feed()?;
-        let left = deadline.saturating_since(self.pool.clock.now());
-        match self.replies.recv_timeout(left.to_std()) {
-            Ok(reply) => Self::take(reply, inbox)?,
-            Err(RecvTimeoutError::Timeout) => return Ok(()),
-            Err(RecvTimeoutError::Disconnected) => return Err(SutError::WorkerLost),
-        }
-        self.poll(inbox)
+        self.desks[0].wait(deadline, inbox)
+    }
+
+    /// As many as the run was begun with.
+    fn desks(&mut self, count: usize) -> Option<Vec<Desk<'_>>> {
+        let desks = self.desks.iter_mut();
+        (desks.len() == count).then(|| desks.map(|desk| Box::new(desk) as Desk<'_>).collect())
     }
 }
 
 impl Drop for PoolRun<'_> {
     fn drop(&mut self) {
-        // Closing the entry ends the run. After an interrupt there may be work that nobody wants
-        // any more, and a worker may wait for room to answer: both channels are emptied.
-        self.entry = None;
+        // Closing every entry ends the run. After an interrupt there may be work that nobody wants
+        // any more, and a worker may wait for room to answer: all channels are emptied or closed.
+        for desk in &mut self.desks {
+            desk.close();
+        }
+        self.desks.truncate(1);
         while self.waiting.try_recv().is_ok() {}
         self.kitchen = None;
         while self.waiting.try_recv().is_ok() {}
-        while self.replies.recv().is_ok() {}
+        while self.desks[0].next_reply().is_ok() {}
     }
 }
 

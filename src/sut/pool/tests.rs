@@ -7,6 +7,7 @@ use std::time::Duration;
 use crossbeam::channel::unbounded;
 
 use super::*;
+use crate::clock::Clock;
 use crate::library::preprocessing::{ElementType, Layout, Preprocessing, Resize};
 use crate::library::{SampleLibrary, SyntheticLibrary};
 use crate::postprocess::{Detection, PostprocessError};
@@ -364,4 +365,83 @@ fn pictures_can_be_decoded_and_resized_inside_the_timed_region() {
         let expected = bench.first_pixel(answer.sample.0);
         assert!((answer.detections[0].score - expected).abs() < 1e-3);
     }
+}
+
+#[test]
+fn each_desk_gets_the_answers_to_its_own_samples() {
+    let bench = Bench::new();
+    let mut pool = bench.pool(3);
+    let files = bench
+        .library
+        .load_encoded(&Bench::indices(), &|_| {})
+        .unwrap();
+    let encoded = Assignment {
+        inputs: Inputs::Encoded(Recipe {
+            files: Arc::new(files),
+            preprocessing: bench.preprocessing.clone(),
+            threads: 2,
+        }),
+        ..bench.assignment(4)
+    };
+    for assignment in [bench.assignment(4), encoded] {
+        let mut run = pool.begin_with_desks(&assignment, 3).unwrap();
+        assert!(run.desks(2).is_none());
+        let desks = run.desks(3).unwrap();
+        std::thread::scope(|scope| {
+            for (first, mut desk) in (0_u32..).zip(desks) {
+                let own = move |sample: &QuerySample| sample.id.0 % 3 == first;
+                let own: Vec<_> = samples(300).into_iter().filter(own).collect();
+                scope.spawn(move || {
+                    desk.issue(&own, &mut Vec::new());
+                    let mut inbox = Vec::new();
+                    let far = Timestamp::from_nanos(u64::MAX / 4);
+                    while inbox.len() < own.len() {
+                        desk.wait(far, &mut inbox).unwrap();
+                    }
+                    let expected: Vec<u32> = own.iter().map(|sample| sample.id.0).collect();
+                    assert_eq!(sorted_ids(&inbox), expected);
+                });
+            }
+        });
+    }
+}
+
+#[test]
+fn every_desk_hears_that_the_system_has_failed() {
+    let bench = Bench {
+        poison: Some(7),
+        ..Bench::new()
+    };
+    let mut pool = bench.pool(1);
+    let assignment = bench.assignment(1);
+    let mut run = pool.begin_with_desks(&assignment, 2).unwrap();
+    let mut desks = run.desks(2).unwrap();
+    desks[1].issue(&samples(PICTURES as u32), &mut Vec::new());
+    let far = Timestamp::from_nanos(u64::MAX / 4);
+    for desk in &mut desks {
+        let error = loop {
+            if let Err(error) = desk.wait(far, &mut Vec::new()) {
+                break error;
+            }
+        };
+        assert!(
+            matches!(error, SutError::Failed { sample: 7, .. }),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn giving_a_run_with_desks_up_neither_waits_for_its_samples_nor_hangs() {
+    let bench = Bench::new();
+    let mut pool = bench.pool(2);
+    let mut run = pool.begin_with_desks(&bench.assignment(1), 2).unwrap();
+    // More answers than a desk has room for, and nobody takes them.
+    for mut desk in run.desks(2).unwrap() {
+        desk.issue(&samples(2 * REPLY_ROOM as u32), &mut Vec::new());
+    }
+    drop(run);
+    let mut run = pool.begin(&bench.assignment(1)).unwrap();
+    run.issue(&samples(2), &mut Vec::new());
+    assert_eq!(sorted_ids(&collect(&mut run, 2).unwrap()), [0, 1]);
 }

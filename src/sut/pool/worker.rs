@@ -77,7 +77,7 @@ impl Worker {
     /// One run. Whatever goes wrong is reported once and ends it.
     fn serve(&mut self, job: &Job) {
         if let Err(error) = self.try_serve(job) {
-            let _ = job.replies.send(Reply::Failed(error));
+            job.replies.fail(&error);
         }
     }
 
@@ -85,14 +85,13 @@ impl Worker {
         let mut detectors = (job.assignment.detectors)();
         let mut batch = Batch::new(&job.assignment);
         let report = self.warm_up(&job.assignment, &mut batch, &mut detectors)?;
-        let _ = job.replies.send(Reply::Ready(report));
+        job.replies.send(0, Reply::Ready(report));
         while let Ok(first) = job.work.recv() {
             batch.begin(first);
             self.fill(&mut batch, job);
             let answers = job.assignment.answers.as_ref();
-            self.answer(&mut batch, &mut detectors, answers, |completion| {
-                // Nobody listens any more once a run was given up.
-                let _ = job.replies.send(Reply::Done(completion));
+            self.answer(&mut batch, &mut detectors, answers, |desk, completion| {
+                job.replies.send(desk, Reply::Done(completion));
             })?;
         }
         Ok(())
@@ -124,7 +123,7 @@ impl Worker {
         batch: &mut Batch,
         detectors: &mut [Box<dyn Detector>],
         answers: Option<&AnswerLog>,
-        mut done: impl FnMut(Completion),
+        mut done: impl FnMut(usize, Completion),
     ) -> Result<(), SutError> {
         let begun = self.clock.now();
         let failed = |instance: usize, sample: QuerySample, reason: String| SutError::Failed {
@@ -166,7 +165,7 @@ impl Worker {
                 };
                 log.expect("kept for it").send(answer);
             }
-            done(completion(work, begun, inferred, now));
+            done(work.desk, completion(work, begun, inferred, now));
         }
         batch.finish();
         Ok(())
@@ -200,7 +199,7 @@ impl Worker {
             }
             batch.fill_with(sample)?;
             let before = self.clock.now();
-            self.answer(batch, detectors, None, |_| {})?;
+            self.answer(batch, detectors, None, |_, _| {})?;
             let took = self.clock.now().since(before);
             fastest = Some(fastest.map_or(took, |fastest| fastest.min(took)));
             inferences += 1;
