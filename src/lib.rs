@@ -19,6 +19,7 @@ pub mod library;
 pub mod metrics;
 pub mod model;
 pub mod npz;
+pub mod peak;
 pub mod placement;
 pub mod plan;
 pub mod postprocess;

@@ -177,7 +177,6 @@ fn flags_that_make_no_sense_are_refused_before_a_folder_is_made() {
         ("--servers 0", "whole number from 1"),
         ("--service slow", "fixed:TIME"),
         ("--service recorded:/nowhere/times", "cannot be read"),
-        ("--mode FindPeakPerformance", "no peak search"),
         ("--set server_target_qps=0", "finite number above 0"),
     ] {
         let (code, output, files) =

@@ -7,6 +7,7 @@ pub mod import;
 mod inference;
 pub mod interrupt;
 pub mod nms;
+pub mod peak;
 pub mod plan;
 pub mod run;
 pub mod score;
@@ -37,7 +38,7 @@ enum Verb {
     /// Print what a run would issue, touching no model
     Plan(plan::PlanArgs),
     /// Run a whole test against a simulated system on virtual time
-    Simulate(simulate::SimulateArgs),
+    Simulate(Box<simulate::SimulateArgs>),
     /// Score detections against COCO ground truth
     Score(score::ScoreArguments),
     /// Detect the objects in pictures

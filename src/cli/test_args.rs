@@ -18,7 +18,7 @@ pub struct TestArgs {
     /// SingleStream, MultiStream, Server or Offline
     #[arg(long)]
     pub scenario: Scenario,
-    /// PerformanceOnly, AccuracyOnly, SubmissionRun or FindPeakPerformance (its first trial)
+    /// PerformanceOnly, AccuracyOnly, SubmissionRun or FindPeakPerformance (`plan`: its first trial)
     /// [default: what a configuration file says, else PerformanceOnly]
     #[arg(long)]
     pub mode: Option<TestMode>,

@@ -9,6 +9,7 @@ mod threads;
 
 pub use set::{run_set, Stand, Tells};
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::clock::Clock;
@@ -35,6 +36,16 @@ pub struct Progress<'a> {
     pub record: &'a Record,
     /// Answers since the watcher was last called.
     pub recent: &'a [Completion],
+    end: &'a Cell<bool>,
+}
+
+impl Progress<'_> {
+    /// Ends the run here, because the watcher has seen enough: [`Ending::Decided`]. What is
+    /// outstanding is given up; the system under test must not be used for another run before it
+    /// has dropped that.
+    pub fn end_run(&self) {
+        self.end.set(true);
+    }
 }
 
 /// How a run came to its end.
@@ -51,6 +62,8 @@ pub enum Ending {
     },
     /// Somebody asked the run to stop.
     Interrupted,
+    /// The watcher had seen enough: [`Progress::end_run`].
+    Decided,
 }
 
 /// What a run may be told from outside, and how patient it is.
@@ -118,6 +131,9 @@ pub fn drive<Source: QuerySource>(
         }
         if now.saturating_since(inbox.last_observed) >= OBSERVE_EVERY {
             inbox.observe(now, record, observe);
+            if inbox.end.get() {
+                return Ok(Ending::Decided);
+            }
         }
     }
 }
@@ -132,6 +148,7 @@ struct Inbox {
     recent: Vec<Completion>,
     last_progress: Timestamp,
     last_observed: Timestamp,
+    end: Cell<bool>,
 }
 
 impl Inbox {
@@ -141,6 +158,7 @@ impl Inbox {
             recent: Vec::with_capacity(RECENT_ROOM),
             last_progress: now,
             last_observed: now,
+            end: Cell::new(false),
         }
     }
 
@@ -165,6 +183,7 @@ impl Inbox {
             now,
             record,
             recent: &self.recent,
+            end: &self.end,
         });
         self.recent.clear();
         self.last_observed = now;

@@ -425,3 +425,22 @@ fn a_system_that_answers_inside_the_issue_call_never_has_too_many_outstanding() 
     assert_eq!(ending, Ending::Complete(too_many));
     assert_eq!(record.completed_count(), 50);
 }
+
+#[test]
+fn a_watcher_that_has_seen_enough_ends_the_run_with_answers_outstanding() {
+    let clock = Clockwork::new();
+    let mut sut = Simulated::new(clock.clone(), steady());
+    let mut looks = 0;
+    let mut watch = |progress: &Progress<'_>| {
+        looks += 1;
+        if progress.record.completed_count() >= 40 {
+            progress.end_run();
+        }
+    };
+    let queries = (1_000, ms(5));
+    let (record, ending) = open(&mut sut, &clock, OPEN, queries, &mut watch);
+    assert_eq!(ending, Ending::Decided);
+    // 25 answers in each 250 ms: the second look is the first that sees 40.
+    assert_eq!((looks, record.completed_count()), (2, 50));
+    assert!(record.outstanding() > 0);
+}

@@ -107,7 +107,7 @@ pub(super) fn drive_threads(whole: &Whole, count: u32, stand: &mut Stand<'_>) ->
 /// interrupted, and a thread that issued all it had is no reason while another stopped early.
 fn joint_ending(endings: Vec<Result<Ending, SutError>>) -> Result<Ending, SutError> {
     let weight = |ending: &Ending| match ending {
-        Ending::NoProgress { .. } => 3,
+        Ending::NoProgress { .. } | Ending::Decided => 3,
         Ending::Interrupted => 2,
         Ending::Complete(IssueEnd::Exhausted | IssueEnd::Naturally) => 0,
         Ending::Complete(

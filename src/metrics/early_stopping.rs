@@ -165,15 +165,53 @@ impl OverlatencyVerdict {
     }
 }
 
-/// Whether `query_count` queries with `overlatency` slow ones prove the percentile.
-fn proves(query_count: u64, overlatency: u64, quantile: Quantile) -> bool {
+/// Whether so few slow queries among `query_count` prove, but for a chance of `doubt`, that fewer
+/// queries are slow than the percentile tolerates.
+///
+/// ```text
+/// P[Binomial(query_count, 1 - p) <= overlatency] <= doubt
+/// ```
+pub fn is_surely_within(
+    query_count: u64,
+    overlatency: u64,
+    quantile: Quantile,
+    doubt: f64,
+) -> bool {
     let slow_share = slow_share(quantile);
     // At or above the mean the tail holds about half of all chance. Below it the terms shrink
     // from `overlatency` downwards, which the sum relies on.
     if overlatency as f64 >= (query_count as f64 * slow_share).ceil() {
         return false;
     }
-    lower_tail(overlatency, query_count, slow_share) <= 1.0 - CONFIDENCE
+    lower_tail(overlatency, query_count, slow_share) <= doubt
+}
+
+/// The other side of [`is_surely_within`]: whether so many slow queries prove, but for a chance of
+/// `doubt`, that more queries are slow than the percentile tolerates.
+///
+/// ```text
+/// P[Binomial(query_count, 1 - p) >= overlatency] <= doubt
+/// ```
+pub fn is_surely_beyond(
+    query_count: u64,
+    overlatency: u64,
+    quantile: Quantile,
+    doubt: f64,
+) -> bool {
+    let fast_share = quantile.as_share();
+    let Some(fast) = query_count.checked_sub(overlatency) else {
+        return true;
+    };
+    // At least so many slow ones are at most so many fast ones: the lower tail of those.
+    if overlatency == 0 || fast as f64 >= (query_count as f64 * fast_share).ceil() {
+        return false;
+    }
+    lower_tail(fast, query_count, fast_share) <= doubt
+}
+
+/// Whether `query_count` queries with `overlatency` slow ones prove the percentile.
+fn proves(query_count: u64, overlatency: u64, quantile: Quantile) -> bool {
+    is_surely_within(query_count, overlatency, quantile, 1.0 - CONFIDENCE)
 }
 
 /// The share of slow queries that the percentile tolerates, `1 - p`.

@@ -61,6 +61,15 @@ pub enum CompletionError {
     Unknown(u32),
 }
 
+/// What is known of one sample while a run is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SampleLatency {
+    /// It was answered after this time.
+    Answered(Latency),
+    /// It has no answer yet; its latency counts from here.
+    WaitingSince(Timestamp),
+}
+
 /// An unanswered sample's slot holds its scheduled time with this bit set.
 const PENDING: u64 = 1 << 63;
 
@@ -295,6 +304,19 @@ impl Record {
     pub fn latency_of(&self, id: SampleId) -> Option<Latency> {
         let ns = *self.latency_ns.get(self.slot(id))?;
         (ns & PENDING == 0).then(|| Latency::from_nanos(ns))
+    }
+
+    /// Latency of the sample at a position in the order of issue.
+    ///
+    /// # Panics
+    /// When fewer samples were issued.
+    pub fn latency_at(&self, position: usize) -> SampleLatency {
+        let ns = self.latency_ns[position];
+        if ns & PENDING == 0 {
+            SampleLatency::Answered(Latency::from_nanos(ns))
+        } else {
+            SampleLatency::WaitingSince(Timestamp::from_nanos(ns & !PENDING))
+        }
     }
 
     /// Scheduled time of each query, counted from the start, where it was kept.

@@ -4,6 +4,7 @@
 
 use serde::Serialize;
 
+use super::peak::PeakEntry;
 use crate::metrics::percentile::LatencySummary;
 use crate::plan::EffectiveSettings;
 use crate::postprocess::NmsMode;
@@ -68,6 +69,8 @@ pub struct RunEntry {
     pub folder: Option<String>,
     /// What the model found.
     pub accuracy: Option<AccuracyEntry>,
+    /// The search whose confirming run this is, with `--find-peak`.
+    pub peak: Option<PeakEntry>,
 }
 
 /// What a scenario is judged by.
@@ -148,6 +151,7 @@ impl RunEntry {
             notes: Vec::new(),
             folder: None,
             accuracy: None,
+            peak: None,
         }
     }
 

@@ -5,5 +5,6 @@ pub mod document;
 pub mod folder;
 pub mod intel;
 pub mod mlperf;
+pub mod peak;
 pub mod raw;
 pub mod table;

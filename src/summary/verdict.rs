@@ -216,7 +216,8 @@ pub(super) fn judge(
 fn ending_reason(ending: Ending) -> Option<Reason> {
     match ending {
         Ending::Complete(end @ IssueEnd::OutstandingMax { .. }) => Some(Reason::CutShort(end)),
-        Ending::Complete(_) => None,
+        // A decided run is a probe of a search, and its watcher has judged it.
+        Ending::Complete(_) | Ending::Decided => None,
         Ending::NoProgress {
             outstanding,
             silent,

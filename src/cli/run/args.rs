@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use clap::builder::ArgPredicate;
 use clap::{Args, ValueEnum};
 
 use super::compat::CompatWord;
+use crate::cli::peak::PeakArgs;
 use crate::cli::test_args::ConfArgs;
 use crate::clock::{Monotonic, SPIN, SPIN_MAX};
 use crate::placement::plan::LARGEST_COUNT;
@@ -16,6 +18,7 @@ const SPIN_US: u64 = SPIN.as_nanos() / 1_000;
 const SPIN_US_MAX: u64 = SPIN_MAX.as_nanos() / 1_000;
 
 const WHAT: &str = "What is asked";
+const PEAK: &str = "Search for the highest load";
 const FILES: &str = "LoadGen's configuration files";
 const ON_WHAT: &str = "On which model and pictures";
 const POST: &str = "How detections are made";
@@ -26,13 +29,14 @@ const OUT: &str = "What comes out";
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
     /// SingleStream, MultiStream, Server, Offline, smoke, or a scenario file; may be repeated
-    #[arg(long, value_name = "NAME|FILE", default_value = "smoke", help_heading = WHAT)]
+    /// [with --find-peak: Server]
+    #[arg(long, value_name = "NAME|FILE", default_value = "smoke", default_value_if("find_peak", ArgPredicate::IsPresent, "Server"), help_heading = WHAT)]
     pub scenario: Vec<String>,
     /// Only performance, no accuracy
     #[arg(long, conflicts_with = "accuracy_only", help_heading = WHAT)]
     pub benchmark_only: bool,
     /// Only accuracy, no performance
-    #[arg(long, help_heading = WHAT)]
+    #[arg(long, conflicts_with = "find_peak", help_heading = WHAT)]
     pub accuracy_only: bool,
     /// LoadGen's test mode: PerformanceOnly, AccuracyOnly, SubmissionRun (both in one test) or
     /// FindPeakPerformance [default: performance, then accuracy of all pictures once]
@@ -56,6 +60,9 @@ pub struct RunArgs {
     /// Take the official seeds of this MLPerf Inference round, such as v6.1
     #[arg(long, value_name = "ROUND", help_heading = WHAT)]
     pub round: Option<String>,
+    /// A search for the highest load.
+    #[command(flatten, next_help_heading = PEAK)]
+    pub peak: PeakArgs,
     /// LoadGen's configuration files.
     #[command(flatten, next_help_heading = FILES)]
     pub conf: ConfArgs,

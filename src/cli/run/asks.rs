@@ -8,6 +8,7 @@ use super::args::RunArgs;
 use super::compat::Compat;
 use super::mode;
 use crate::cli::failure::{Blame, Failure};
+use crate::cli::peak::PeakAsk;
 use crate::scenario::{Scenario, TestMode};
 use crate::settings::mlperf_conf::ConfReader;
 use crate::settings::rounds::Round;
@@ -30,6 +31,9 @@ const BOUND_MIN_NS: f64 = 100e6;
 /// Offline run must not be over before its minimum duration.
 const OFFLINE_MARGIN: f64 = 1.5;
 
+const LOADGEN_SEARCH: &str = "The mode FindPeakPerformance makes detbench's own search, which \
+    confirms its answer; `detbench simulate` makes LoadGen's.";
+
 /// One run, with everything that can be known before the machine was measured.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ask {
@@ -38,6 +42,8 @@ pub struct Ask {
     /// What the run is for, where a file or a flag says it: one LoadGen test then. Without it the
     /// scenario is measured, and all pictures are scored once for all scenarios.
     pub mode: Option<TestMode>,
+    /// The search that is made in the place of one run, if any.
+    pub peak: Option<PeakAsk>,
     /// Settings, still without those of `measured`.
     settings: TestSettings,
     /// Which settings wait for a measurement.
@@ -113,7 +119,10 @@ impl Asked {
         };
         let runs = measured().map(|ask| {
             let time = rough_time(least(ask));
-            format!("{} {time}", ask.scenario)
+            match ask.peak {
+                Some(_) => format!("{} {time} after the probes of a peak search", ask.scenario),
+                None => format!("{} {time}", ask.scenario),
+            }
         });
         let runs = runs.collect::<Vec<_>>().join(", ");
         if runs.is_empty() {
@@ -222,6 +231,7 @@ impl Ask {
         let mut ask = Self {
             scenario: run.scenario,
             mode: None,
+            peak: None,
             settings: run.settings.clone(),
             measured: run.measured,
             rules: Rules {
@@ -236,8 +246,39 @@ impl Ask {
         ask.overlay(args)?;
         let of_audit = ask.apply_audit(args, notes)?;
         ask.mode = mode::decide(args, of_files, of_audit)?;
+        ask.apply_peak(args, notes)?;
         ask.settings.validate().or_usage()?;
         Ok(ask)
+    }
+
+    /// A search is a performance test; LoadGen's mode for it makes ours, which says so.
+    fn apply_peak(&mut self, args: &RunArgs, notes: &mut Vec<String>) -> Result<(), Failure> {
+        match self.mode {
+            Some(TestMode::FindPeakPerformance) => {
+                self.peak = Some(args.peak.demand(self.scenario)?);
+                self.mode = Some(TestMode::PerformanceOnly);
+                notes.push(LOADGEN_SEARCH.to_owned());
+            }
+            Some(mode @ (TestMode::AccuracyOnly | TestMode::SubmissionRun))
+                if args.peak.find_peak =>
+            {
+                return Err(Failure::usage(format!(
+                    "--find-peak and the mode {mode} exclude each other: leave one of them out"
+                )));
+            }
+            Some(_) | None => self.peak = args.peak.ask(self.scenario)?,
+        }
+        Ok(())
+    }
+
+    /// The same run with other settings, which wait for no measurement.
+    pub fn with_settings(&self, settings: TestSettings) -> Self {
+        Self {
+            settings,
+            measured: Measured::default(),
+            peak: None,
+            ..self.clone()
+        }
     }
 
     /// What the scenario's own test is for.

@@ -21,6 +21,7 @@ use crate::runtime::Runtime;
 use crate::scenario::{Scenario, TestMode};
 use crate::settings::compat::CompatProfile;
 use crate::settings::test_settings::TestSettings;
+use crate::summary::Summary;
 use crate::sut::pool::{Assignment, Inputs, Pool, PoolRun, WarmUp};
 use crate::sut::SutError;
 
@@ -56,6 +57,8 @@ struct PoolKey {
 pub struct Measured {
     /// Its entry in the document.
     pub entry: RunEntry,
+    /// Its figures, where it has a performance part.
+    pub summary: Option<Summary>,
     /// What it found, where it has an accuracy part and there is ground truth.
     pub found: Option<Found>,
     /// What `run.json` keeps besides.
@@ -217,6 +220,7 @@ impl<'a> Bench<'a> {
         entry.accuracy = found.as_ref().map(|found| found.entry.clone());
         Ok(Some(Measured {
             entry,
+            summary: tested.performance().cloned(),
             found,
             conditions: Conditions {
                 started_at: crate::report::folder::utc_iso(started),
@@ -232,7 +236,7 @@ impl<'a> Bench<'a> {
     }
 }
 
-fn layout(placement: &Placement, ask: &Ask) -> LayoutEntry {
+pub(super) fn layout(placement: &Placement, ask: &Ask) -> LayoutEntry {
     let first = placement.instances.first();
     LayoutEntry {
         instances: placement.instances.len(),

@@ -8,6 +8,7 @@ mod measure;
 mod mode;
 mod null;
 mod null_system;
+mod peak;
 mod pictures;
 mod record_of_run;
 mod save_raw;
@@ -193,13 +194,17 @@ impl Run<'_, '_> {
                     .iter()
                     .find(|(held, _)| *held == mode)
                     .map(|(_, rate)| *rate);
-                let measured = self.bench.measure(TestRequest {
+                let request = TestRequest {
                     ask,
                     nms: mode,
                     offline_rate: rate,
                     title: &title,
                     folder: &folder,
-                })?;
+                };
+                let measured = match &ask.peak {
+                    Some(peak) => self.bench.find_peak(request, peak)?,
+                    None => self.bench.measure(request)?,
+                };
                 let Some(mut measured) = measured else {
                     return Ok(());
                 };
@@ -264,9 +269,20 @@ fn report(args: &RunArgs, record: &RunRecord, folder: &RunFolder) -> Result<(), 
     }
     let table = match record.entries() {
         [] => String::new(),
-        entries => format!("{}\n", table::runs(entries)),
+        entries => format!("{}\n{}", table::runs(entries), peaks(entries)),
     };
     print_out(&format!("{table}{}", record.closing(folder)))
+}
+
+/// What the peak searches found.
+fn peaks(entries: &[RunEntry]) -> String {
+    let text = |entry: &RunEntry| {
+        let peak = entry.peak.as_ref()?;
+        let scenario = entry.scenario.map_or("", |scenario| scenario.name());
+        let mode = entry.nms.map_or("", NmsMode::name);
+        Some(peak.text(&format!("{scenario} {mode}")))
+    };
+    entries.iter().filter_map(text).collect()
 }
 
 fn outcome(record: &RunRecord) -> Outcome {

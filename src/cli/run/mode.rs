@@ -20,7 +20,7 @@ struct Wish {
 /// the flag, and that over the other files'.
 ///
 /// # Errors
-/// When `--benchmark-only` or `--accuracy-only` asks for something else, and for a peak search.
+/// When `--benchmark-only` or `--accuracy-only` asks for something else.
 pub fn decide(
     args: &RunArgs,
     of_files: Option<TestMode>,
@@ -51,10 +51,6 @@ pub fn decide(
         {
             excluded("--accuracy-only")
         }
-        TestMode::FindPeakPerformance => Err(Failure::usage(format!(
-            "{} is no mode of `run`: give --mode PerformanceOnly with --target-qps RATE for one rate",
-            wish.source
-        ))),
         mode => Ok(Some(mode)),
     }
 }
@@ -109,7 +105,10 @@ mod tests {
                 "--mode PerformanceOnly --accuracy-only",
                 "--accuracy-only and --mode PerformanceOnly",
             ),
-            ("--mode FindPeakPerformance", "is no mode of `run`"),
+            (
+                "--mode FindPeakPerformance --accuracy-only",
+                "--accuracy-only and --mode FindPeakPerformance",
+            ),
         ] {
             let refused = decided(flags, None, None).unwrap_err();
             assert!(refused.contains(expected), "{refused}");

@@ -18,6 +18,11 @@ pub fn refuse_what_needs_a_model(args: &RunArgs, asked: &Asked) -> Result<(), Fa
             "{flag} needs a model, and --sut null has none: leave one of them out"
         )));
     }
+    if asked.asks.iter().any(|ask| ask.peak.is_some()) {
+        return Err(Failure::usage(
+            "--find-peak searches the limit of a system, and --sut null has none but the harness's own: leave one of them out",
+        ));
+    }
     let finds = |mode| matches!(mode, TestMode::AccuracyOnly | TestMode::SubmissionRun);
     if let Some(mode) = asked
         .asks

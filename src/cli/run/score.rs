@@ -92,7 +92,8 @@ pub fn score_all(
                 let summary = summarise(record, plan.effective(), ending, Rules::MLPERF);
                 runs.push((set, set_began, summary));
             }
-            Ending::Interrupted => {
+            // Nobody decides an accuracy run.
+            Ending::Interrupted | Ending::Decided => {
                 watch.finish();
                 return Ok(None);
             }

@@ -327,7 +327,7 @@ impl Warm {
 }
 
 /// What the warm-up promises.
-fn pace(run: &PoolRun<'_>, ask: &Ask, offline: Option<f64>) -> Pace {
+pub(super) fn pace(run: &PoolRun<'_>, ask: &Ask, offline: Option<f64>) -> Pace {
     /// Stands in where the warm-up was switched off.
     const UNKNOWN: Latency = Latency::from_millis(20);
     let times: Vec<Latency> = run

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::cli::peak::PeakArgs;
 use crate::cli::run::args::{parse_span, Span};
 use crate::cli::test_args::TestArgs;
 use crate::sut::simulated::{Faults, ServiceTime, Simulation};
@@ -16,6 +17,9 @@ pub struct SimulateArgs {
     /// The test.
     #[command(flatten)]
     pub test: TestArgs,
+    /// A search for the highest load.
+    #[command(flatten)]
+    pub peak: PeakArgs,
     /// How long a batch occupies a server: fixed:10ms, lognormal:MEDIAN:SIGMA (such as
     /// lognormal:10ms:0.3), or recorded:FILE with nanoseconds (one a line, or a run's
     /// latencies.csv), taken in turn

@@ -7,6 +7,8 @@
 
 mod answers;
 mod args;
+mod loadgen_peak;
+mod peak;
 
 use std::time::SystemTime;
 
@@ -47,12 +49,6 @@ const MODEL: &str = "simulated";
 /// [`Failure`] for flags that make no test, and when the run folder cannot be written.
 pub fn run(args: &SimulateArgs) -> Result<Outcome, Failure> {
     let mut test = args.test.read().or_usage()?;
-    if test.mode == TestMode::FindPeakPerformance {
-        return Err(Failure::usage(
-            "simulate makes no peak search: give --mode PerformanceOnly with --set \
-             server_target_qps=RATE for one rate of it",
-        ));
-    }
     let threads = test.plan.effective().issue_threads();
     if threads > 1 {
         test.notes.push(format!(
@@ -61,6 +57,12 @@ pub fn run(args: &SimulateArgs) -> Result<Outcome, Failure> {
         ));
     }
     let simulation = args.simulation().or_usage()?;
+    if let Some(ask) = args.peak.ask(args.test.scenario)? {
+        return peak::run(args, &ask, test, &simulation);
+    }
+    if test.mode == TestMode::FindPeakPerformance {
+        return loadgen_peak::run(args, &test, &simulation);
+    }
     let clock = SimulatedClock::new();
     let mut sut = Simulated::new(clock.clone(), simulation);
     let name = format!("{MODEL}-{}", test.plan.effective().scenario);
@@ -102,6 +104,17 @@ struct Shown<'a> {
     began: Latency,
     summary: Summary,
     answers: Vec<AccuracyAnswer>,
+}
+
+impl Shown<'_> {
+    fn log(&self) -> SetLog<'_> {
+        SetLog {
+            set: self.set,
+            generated: self.generated,
+            began: self.began,
+            summary: &self.summary,
+        }
+    }
 }
 
 impl Run<'_> {
@@ -178,15 +191,7 @@ impl Run<'_> {
 
     fn write_logs(&self, shown: &[Shown<'_>]) -> Result<(), Failure> {
         let args = &self.args.test;
-        let sets: Vec<SetLog<'_>> = shown
-            .iter()
-            .map(|shown| SetLog {
-                set: shown.set,
-                generated: shown.generated,
-                began: shown.began,
-                summary: &shown.summary,
-            })
-            .collect();
+        let sets: Vec<SetLog<'_>> = shown.iter().map(Shown::log).collect();
         TestLog {
             sut_name: &self.sut_name,
             library_name: "simulated",
@@ -269,6 +274,9 @@ impl Run<'_> {
         println!("{} on virtual time; nothing was measured\n", self.sut_name);
         if let Some(entry) = entry {
             println!("{}", table::runs(std::slice::from_ref(entry)));
+            if let Some(peak) = &entry.peak {
+                print!("{}", peak.text("Peak"));
+            }
             for note in &entry.notes {
                 println!("note: {note}.");
             }

@@ -201,3 +201,38 @@ fn golden_large_thresholds_hold() {
         assert_eq!(passing_needed(Quantile::P99, t), h);
     }
 }
+
+/// Both directions against the sum of all terms, built up query by query.
+#[test]
+fn both_directions_hold_exactly_where_the_sum_of_the_terms_says_so() {
+    for quantile in [Quantile::P90, Quantile::P99, share(0.999)] {
+        let slow = 1.0 - quantile.as_share();
+        let mut chances = vec![1.0_f64];
+        for count in 1..=900_u64 {
+            let mut next = vec![0.0; chances.len() + 1];
+            for (over, chance) in chances.iter().enumerate() {
+                next[over] += chance * (1.0 - slow);
+                next[over + 1] += chance * slow;
+            }
+            chances = next;
+            if count % 53 != 0 {
+                continue;
+            }
+            for over in 0..=count.min(120) {
+                let at_most: f64 = chances[..=over as usize].iter().sum();
+                let at_least: f64 = chances[over as usize..].iter().sum();
+                for doubt in [0.01, 0.001, 1e-5] {
+                    let near = |chance: f64| (chance / doubt - 1.0).abs() < 1e-6;
+                    if !near(at_most) {
+                        let sure = is_surely_within(count, over, quantile, doubt);
+                        assert_eq!(sure, at_most <= doubt, "{over} of {count}, {quantile}");
+                    }
+                    if !near(at_least) {
+                        let sure = is_surely_beyond(count, over, quantile, doubt);
+                        assert_eq!(sure, at_least <= doubt, "{over} of {count}, {quantile}");
+                    }
+                }
+            }
+        }
+    }
+}

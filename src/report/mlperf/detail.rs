@@ -75,6 +75,15 @@ pub(super) struct Journal {
 }
 
 impl Journal {
+    /// The records that follow are of this moment.
+    pub(super) fn at(&mut self, now: Latency) {
+        self.now = now;
+    }
+
+    pub(super) fn into_records(self) -> Vec<LogRecord> {
+        self.records
+    }
+
     fn add(&mut self, key: impl Into<String>, value: LogValue, level: Level) {
         self.records.push(LogRecord {
             key: key.into(),
@@ -100,7 +109,7 @@ impl Journal {
         self.add(key, LogValue::Truth(truth), Level::Note);
     }
 
-    fn error(&mut self, text: impl Into<String>) {
+    pub(super) fn error(&mut self, text: impl Into<String>) {
         let text = LogValue::Text(text.into());
         self.add("error_runtime", text, Level::Error);
     }
@@ -131,7 +140,7 @@ pub(super) fn records(test: &TestLog<'_>) -> Vec<LogRecord> {
     journal.records
 }
 
-fn identity(journal: &mut Journal, test: &TestLog<'_>) {
+pub(super) fn identity(journal: &mut Journal, test: &TestLog<'_>) {
     let version = env!("CARGO_PKG_VERSION");
     let profile = test.compat.name();
     journal.text(
@@ -179,8 +188,17 @@ fn starting(test: &TestLog<'_>, phase: Phase) -> &'static str {
 }
 
 fn set(journal: &mut Journal, test: &TestLog<'_>, run: &SetLog<'_>) {
+    loaded_set(journal, run);
+    issued_set(journal, test, run);
+}
+
+pub(super) fn loaded_set(journal: &mut Journal, run: &SetLog<'_>) {
     let indices = run.set.indices.iter().map(|index| index.0).collect();
     journal.add("loaded_qsl_set", LogValue::Indices(indices), Level::Note);
+}
+
+/// What follows the loading of a set: what was generated for it, and how issuing it went.
+pub(super) fn issued_set(journal: &mut Journal, test: &TestLog<'_>, run: &SetLog<'_>) {
     journal.whole("generated_query_count", run.generated.query_count);
     journal.whole(
         "generated_samples_per_query",
@@ -213,7 +231,7 @@ fn set(journal: &mut Journal, test: &TestLog<'_>, run: &SetLog<'_>) {
     journal.text("power_end", power_time(began + summary.elapsed.to_std()));
 }
 
-fn result(journal: &mut Journal, test: &TestLog<'_>, summary: &Summary) {
+pub(super) fn result(journal: &mut Journal, test: &TestLog<'_>, summary: &Summary) {
     let checks = summary.checks;
     let server = summary.scenario == Scenario::Server;
     let validity = if summary.is_valid_by_loadgen() {

@@ -9,6 +9,7 @@
 pub mod accuracy;
 mod detail;
 mod numbers;
+pub mod peak;
 mod settings;
 mod summary;
 mod texts;

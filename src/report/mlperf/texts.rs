@@ -145,5 +145,8 @@ pub fn end_message(summary: &Summary, accuracy: bool) -> Option<EndMessage> {
         Ending::Interrupted => Some(EndMessage::Error(
             "Ending early: The run was interrupted.".to_owned(),
         )),
+        Ending::Decided => Some(EndMessage::Note(
+            "Ending early: What was asked is decided.".to_owned(),
+        )),
     }
 }
