@@ -20,16 +20,17 @@ use detbench::fetch::{default_pictures, Cache, Silent};
 use detbench::library::photos::open_photos;
 use detbench::library::{LibraryOptions, LoadedSamples, SampleLibrary};
 use detbench::metrics::LatencySummary;
-use detbench::model::ModelDescription;
+use detbench::model::onnx::FourColumns;
+use detbench::model::{ModelDescription, Reading};
 use detbench::placement::pin_current_thread;
 use detbench::plan::Plan;
-use detbench::postprocess::{Detector, NmsMode, SsdDetector};
+use detbench::postprocess::NmsMode;
 use detbench::runtime::{disable_telemetry, locate, Model, OnnxModel, Runtime, SessionOptions};
 use detbench::scenario::{Scenario, TestMode};
 use detbench::settings::compat::CompatProfile;
 use detbench::settings::test_settings::TestSettings;
 use detbench::summary::{conclude, Rules, Summary};
-use detbench::sut::pool::{Assignment, Inputs, ModelFactory, Pool, Seat, WarmUp};
+use detbench::sut::pool::{Assignment, DetectorFactory, Inputs, ModelFactory, Pool, Seat, WarmUp};
 use detbench::units::{Latency, SampleId, SampleIndex};
 
 /// Nobody interrupts the bench but the system.
@@ -79,28 +80,22 @@ impl Subject {
     }
 
     fn open(&self, cpus: &[usize]) -> OnnxModel {
-        let heads = &self.description.heads;
         let options = SessionOptions {
             intra_threads: cpus.len(),
             intra_affinity: (cpus.len() > 1).then(|| cpus.to_vec()),
-            outputs: vec![heads.boxes.clone(), heads.scores.clone()],
+            outputs: self.description.outputs.tensor_names(),
             ..SessionOptions::default()
         };
         OnnxModel::open(&self.runtime, &self.onnx, &options).expect("a session")
     }
 
-    fn detector(&self) -> SsdDetector {
-        let heads = &self.description.heads;
-        SsdDetector::new(
-            NmsMode::Regular,
-            self.description.anchors.load().expect("anchors"),
-            self.description.box_scales,
-            self.description.nms,
-            heads.activation,
-            heads.classes as usize,
-            heads.background,
-        )
-        .expect("the model file's own settings")
+    /// Makes a worker's detectors.
+    fn detectors(&self) -> DetectorFactory {
+        let reading = Reading::new(&self.description, &FourColumns::new()).expect("anchors");
+        Arc::new(move || {
+            let detector = reading.detector(Some(NmsMode::Regular));
+            vec![detector.expect("the model file's own settings")]
+        })
     }
 
     /// A pool with an instance on each of `seats`.
@@ -148,10 +143,9 @@ fn through(
     let mode = TestMode::PerformanceOnly;
     let plan =
         Plan::new(&test, scenario, mode, pictures, pictures, CompatProfile::V6).expect("a plan");
-    let detector = subject.detector();
     let assignment = Assignment {
         inputs: Inputs::Prepared(Arc::clone(&subject.samples)),
-        detectors: Arc::new(move || vec![Box::new(detector.clone()) as Box<dyn Detector>]),
+        detectors: subject.detectors(),
         batch_size: 1,
         batch_timeout: Latency::ZERO,
         warm_up: WarmUp {

@@ -29,6 +29,7 @@ pub mod runtime;
 pub mod scenario;
 pub mod schedule;
 pub mod settings;
+pub mod strict_toml;
 pub mod summary;
 pub mod sut;
 pub mod tensor;

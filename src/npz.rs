@@ -57,6 +57,16 @@ pub enum NpzError {
         /// The array.
         array: String,
     },
+    /// An array that is larger than any detector's heads.
+    #[error("array `{array}` in {} has {bytes} bytes, but at most {ARRAY_BYTES_MAX} are read; split the batch", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The array.
+        array: String,
+        /// Its size, as its shape says.
+        bytes: usize,
+    },
     /// An array of another type or order.
     #[error(
         "array `{array}` in {} has type `{found}`, but should be float32 or uint8, little-endian; convert it with .astype",
@@ -188,14 +198,29 @@ impl Npz {
                 count.checked_mul(usize::try_from(axis).ok()?)
             })
             .ok_or_else(malformed)?;
-        let size_bytes = |each: usize| count.checked_mul(each).ok_or_else(malformed);
+        let unpacked = entry.size();
+        let size_bytes = |each: usize| {
+            let bytes = count.checked_mul(each).ok_or_else(malformed)?;
+            if bytes > ARRAY_BYTES_MAX {
+                return Err(NpzError::TooLarge {
+                    path: path.clone(),
+                    array: name.to_owned(),
+                    bytes,
+                });
+            }
+            // A shape that the archive itself belies takes no memory.
+            if bytes as u64 > unpacked {
+                return Err(malformed());
+            }
+            Ok(bytes)
+        };
         let elements = match header.descr.as_str() {
             "<f4" => {
                 let bytes = exactly(&mut entry, size_bytes(4)?).ok_or_else(malformed)?;
                 let (numbers, _) = bytes.as_chunks();
                 TensorBuffer::F32(numbers.iter().copied().map(f32::from_le_bytes).collect())
             }
-            "|u1" => TensorBuffer::U8(exactly(&mut entry, count).ok_or_else(malformed)?),
+            "|u1" => TensorBuffer::U8(exactly(&mut entry, size_bytes(1)?).ok_or_else(malformed)?),
             other => {
                 return Err(NpzError::Type {
                     path: path.clone(),
@@ -221,6 +246,10 @@ fn exactly(entry: &mut impl Read, len: usize) -> Option<Vec<u8>> {
         .ok()?;
     (bytes.len() == len).then_some(bytes)
 }
+
+/// Larger arrays are refused before anything is read: a few kilobytes of a packed file can stand for any number of
+/// bytes. A batch of 50 pictures with 51 150 anchors and 91 columns fits.
+const ARRAY_BYTES_MAX: usize = 1 << 30;
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 
@@ -376,6 +405,41 @@ mod tests {
             let read = Npz::open(&path).and_then(|mut npz| npz.array("bytes"));
             assert!(read.is_err(), "{length} of {} bytes", whole.len());
         }
+    }
+
+    /// An archive with one packed array of zeros whose header says `shape`.
+    fn packed(folder: &tempfile::TempDir, shape: &str) -> PathBuf {
+        let path = folder.path().join("packed.npz");
+        let mut archive = zip::ZipWriter::new(File::create(&path).unwrap());
+        let options =
+            SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
+        archive.start_file("boxes.npy", options).unwrap();
+        let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}\n");
+        let length = u16::try_from(header.len()).unwrap().to_le_bytes();
+        let head = [&MAGIC[..], &[1, 0], &length, header.as_bytes()].concat();
+        archive.write_all(&head).unwrap();
+        archive.write_all(&vec![0; 1 << 20]).unwrap();
+        archive.finish().unwrap();
+        path
+    }
+
+    #[test]
+    fn a_shape_beyond_the_archives_own_bytes_or_beyond_reason_is_refused_unread() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = |shape: &str| {
+            let path = packed(&folder, shape);
+            let mut npz = Npz::open(&path).unwrap();
+            npz.array("boxes").err().unwrap().to_string()
+        };
+        for shape in ["(100000000, 1)", "(4611686018427387904, 4)", "(-1, 4)"] {
+            let error = refused(shape);
+            assert!(
+                error.contains("not a complete .npy array"),
+                "{shape}: {error}"
+            );
+        }
+        let error = refused("(134217728, 4)");
+        assert!(error.contains("2147483648 bytes"), "{error}");
     }
 
     #[test]

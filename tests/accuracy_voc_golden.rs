@@ -2,7 +2,9 @@
 
 mod vectors;
 
-use detbench::accuracy::voc::{score_class, VocDetection, VocObject, VocStyle};
+use detbench::accuracy::voc::{
+    read_annotations, score_class, VocDetection, VocObject, VocStyle, CLASSES,
+};
 use serde_json::Value;
 
 fn text(value: &Value) -> String {
@@ -99,4 +101,53 @@ fn every_style_gives_its_golden_figures_bit_for_bit() {
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     assert!(compared >= 12, "{compared}");
+}
+
+#[test]
+fn on_real_annotations_the_objects_themselves_are_a_perfect_answer() {
+    let Ok(data) = std::env::var("DETBENCH_TEST_DATA") else {
+        eprintln!("DETBENCH_TEST_DATA is unset: skipped");
+        return;
+    };
+    let folder = std::path::PathBuf::from(data).join("voc2012_100");
+    let (images, objects) = read_annotations(&folder, None).unwrap();
+    assert_eq!(images.len(), 100);
+    let plain = objects.iter().filter(|object| !object.is_difficult);
+    assert_eq!(plain.count(), 235);
+    let as_found = |object: &VocObject| VocDetection {
+        image: object.image.clone(),
+        class: object.class.clone(),
+        score: 1.0,
+        corners: object.corners,
+    };
+    let detections: Vec<VocDetection> = objects.iter().map(as_found).collect();
+    let mut counted = 0;
+    for class in CLASSES {
+        for style in [VocStyle::Devkit, VocStyle::Hikapok] {
+            let score = score_class(class, &objects, &detections, style);
+            let of_class = objects
+                .iter()
+                .filter(|object| object.class == class && !object.is_difficult);
+            assert_eq!(score.object_count as usize, of_class.count(), "{class}");
+            assert_eq!(
+                score.true_positives, score.object_count,
+                "{class}, {style:?}"
+            );
+            assert_eq!(score.false_positives, 0, "{class}, {style:?}");
+            if score.object_count > 0 {
+                assert!(
+                    (score.ap_all - 1.0).abs() < 1e-12,
+                    "{class}: {}",
+                    score.ap_all
+                );
+                assert!(
+                    (score.ap_11 - 1.0).abs() < 1e-12,
+                    "{class}: {}",
+                    score.ap_11
+                );
+            }
+            counted += score.object_count;
+        }
+    }
+    assert_eq!(counted, 2 * 235);
 }

@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 use detbench::laboratory::folder::{RawFolder, RawPicture};
+use detbench::model::description::{Anchors, Family, Heads, RawHeads};
 use detbench::model::Labels;
 use detbench::npz::write_npz;
-use detbench::postprocess::{BoxScales, NmsSettings};
+use detbench::postprocess::families::RuleOverrides;
+use detbench::postprocess::{Activation, BoxScales, NmsSettings};
 use detbench::tensor::{TensorData, TensorView};
 use serde_json::Value;
 
@@ -29,7 +31,7 @@ fn json(command: &mut Command) -> Value {
 /// The words of a refusal, which has exit code 2 and nothing on stdout.
 fn refused(command: &mut Command) -> String {
     let output = command.output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(output.status.code(), Some(2), "{command:?}");
     assert!(output.stdout.is_empty());
     String::from_utf8(output.stderr).unwrap()
 }
@@ -120,6 +122,134 @@ fn what_is_wrong_is_named_and_ends_with_2() {
     assert!(refused(&mut nms(&["--input", empty])).contains("heads.json"));
 }
 
+/// An archive of floats (or bytes) in the given shapes.
+fn shaped(path: &Path, arrays: &[Shaped<'_>]) {
+    let floats = vec![0.5_f32; 1_000];
+    let bytes = vec![7_u8; 1_000];
+    let views: Vec<(&str, TensorView<'_>)> = arrays
+        .iter()
+        .map(|&(name, shape, are_bytes)| {
+            let count = usize::try_from(shape.iter().product::<i64>()).unwrap();
+            let data = if are_bytes {
+                TensorData::U8(&bytes[..count])
+            } else {
+                TensorData::F32(&floats[..count])
+            };
+            (name, TensorView { shape, data })
+        })
+        .collect();
+    write_npz(path, &views).unwrap();
+}
+
+type Shaped<'a> = (&'a str, &'a [i64], bool);
+
+fn floats<'a>(boxes: &'a [i64], scores: &'a [i64], anchors: &'a [i64]) -> [Shaped<'a>; 3] {
+    [
+        ("boxes", boxes, false),
+        ("scores", scores, false),
+        ("anchors", anchors, false),
+    ]
+}
+
+#[test]
+fn arrays_that_do_not_fit_the_op_are_refused_by_file_array_and_expectation() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("odd.npz");
+    let with = |arrays: &[Shaped<'_>], arguments: &[&str]| {
+        shaped(&path, arrays);
+        refused(nms(&["--input"]).arg(&path).args(arguments))
+    };
+    for (arrays, words) in [
+        (
+            floats(&[3, 3], &[3, 3], &[3, 4]),
+            &["array `boxes`", "[3, 3]", "4 or more"][..],
+        ),
+        (floats(&[12], &[3, 3], &[3, 4]), &["array `boxes`", "[12]"]),
+        (
+            floats(&[3, 4], &[2, 3], &[3, 4]),
+            &["array `scores`", "[2, 3]", "[3, columns]"],
+        ),
+        (
+            floats(&[3, 4], &[3, 3], &[2, 4]),
+            &["array `anchors`", "[2, 4]", "[3, 4]"],
+        ),
+        (
+            floats(&[2, 3, 4], &[1, 3, 3], &[3, 4]),
+            &["array `scores`", "[2, 3, columns]"],
+        ),
+    ] {
+        let message = with(&arrays, &[]);
+        for word in [words, &["odd.npz"]].concat() {
+            assert!(message.contains(word), "`{word}` not in {message}");
+        }
+    }
+    let message = with(
+        &[("boxes", &[3, 4], false), ("anchors", &[3, 4], false)],
+        &[],
+    );
+    assert!(
+        message.contains("has no array `scores`; it holds boxes, anchors"),
+        "{message}"
+    );
+    let mixed: [Shaped<'_>; 3] = [
+        ("boxes", &[3, 4], false),
+        ("scores", &[3, 3], true),
+        ("anchors", &[3, 4], false),
+    ];
+    assert!(with(&mixed, &[]).contains("array `scores`"));
+    let bytes: [Shaped<'_>; 3] = [
+        ("boxes", &[3, 4], true),
+        ("scores", &[3, 3], true),
+        ("anchors", &[3, 4], true),
+    ];
+    assert!(with(&bytes, &[]).contains("--quant-boxes SCALE,ZERO_POINT"));
+    let fitting = floats(&[3, 4], &[3, 3], &[3, 4]);
+    for (set, words) in [
+        (
+            "nms_score_threshold=nan",
+            &["nms_score_threshold", "nan", "a number"][..],
+        ),
+        (
+            "nms_iou_threshold=0",
+            &["nms_iou_threshold", "above 0 and at most 1"],
+        ),
+        ("nms_iou_threshold=-0.5", &["nms_iou_threshold"]),
+        ("nms_iou_threshold=nan", &["nms_iou_threshold"]),
+        ("num_classes=1", &["num_classes"]),
+        ("num_classes=4", &["num_classes"]),
+        ("max_detections=-1", &["max_detections"]),
+        ("detections_per_class=0", &["detections_per_class"]),
+        (
+            "max_classes_per_detection=0",
+            &["max_classes_per_detection"],
+        ),
+    ] {
+        let message = with(&fitting, &["--set", set]);
+        for word in words {
+            assert!(message.contains(word), "{set}: `{word}` not in {message}");
+        }
+    }
+    // A height below zero makes a box that ends before it begins.
+    let anchors = [0.5, 0.5, -0.5, 0.5];
+    let heads = [0.0; 4];
+    let scores = [0.1, 0.9];
+    let view = |shape, data| TensorView {
+        shape,
+        data: TensorData::F32(data),
+    };
+    let arrays = [
+        ("boxes", view(&[1, 4][..], &heads[..])),
+        ("scores", view(&[1, 2], &scores)),
+        ("anchors", view(&[1, 4], &anchors)),
+    ];
+    write_npz(&path, &arrays).unwrap();
+    let message = refused(nms(&["--input"]).arg(&path));
+    assert!(
+        message.contains("odd.npz") && message.contains("anchor 0 is inverted"),
+        "{message}"
+    );
+}
+
 /// A folder as `run --save-raw` writes it, and its ground truth: a dog and a cat on one place.
 fn laboratory(folder: &Path) -> PathBuf {
     let nms = NmsSettings {
@@ -136,7 +266,21 @@ fn laboratory(folder: &Path) -> PathBuf {
         w: 5.0,
     };
     let labels = Labels::Names(vec!["dog".to_owned(), "cat".to_owned()]);
-    let mut described = RawFolder::new("made-up".to_owned(), labels, 2, nms, scales);
+    let raw = RawHeads {
+        family: Family::TfliteSsd,
+        heads: Heads {
+            boxes: "boxes".to_owned(),
+            scores: "scores".to_owned(),
+            activation: Activation::Sigmoid,
+            classes: 2,
+            background: true,
+        },
+        anchors: Anchors::Tensor("anchors".to_owned()),
+        box_scales: scales,
+        nms,
+        procedure: RuleOverrides::default(),
+    };
+    let mut described = RawFolder::new("made-up", &labels, &raw);
     // Descending ids: the laboratory must not mix pictures up.
     for image_id in [9, 5] {
         let name = format!("{image_id}.npz");

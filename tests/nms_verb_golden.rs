@@ -1,52 +1,16 @@
 //! `detbench nms` on files, against answers that `LiteRT` itself gave (`tests/golden/nms/README.md`).
 
+mod nms_vectors;
 mod vectors;
 
 use std::path::Path;
 
 use assert_cmd::Command;
 use detbench::npz::write_npz;
-use detbench::tensor::{TensorData, TensorView};
+use detbench::tensor::TensorView;
 use serde_json::Value;
 
-/// An array of a `cases.bin` and its shape.
-enum Array {
-    F32(Vec<f32>),
-    U8(Vec<u8>),
-    I64(Vec<i64>),
-}
-
-fn array(binary: &[u8], entry: &Value) -> (Array, Vec<i64>) {
-    let axes = entry["shape"].as_array().unwrap();
-    let shape: Vec<i64> = axes.iter().map(|axis| axis.as_i64().unwrap()).collect();
-    let count = usize::try_from(shape.iter().product::<i64>()).unwrap();
-    let bytes = &binary[usize::try_from(entry["off"].as_u64().unwrap()).unwrap()..];
-    let array = match entry["dtype"].as_str().unwrap() {
-        "float32" => {
-            let numbers = bytes.as_chunks().0[..count].iter();
-            Array::F32(numbers.map(|&bytes| f32::from_le_bytes(bytes)).collect())
-        }
-        "uint8" => Array::U8(bytes[..count].to_vec()),
-        // A type that neither the op nor the file reader takes.
-        _ => Array::I64(vec![0; count]),
-    };
-    (array, shape)
-}
-
-fn floats(binary: &[u8], entry: &Value) -> Vec<f32> {
-    match array(binary, entry).0 {
-        Array::F32(numbers) => numbers,
-        Array::U8(_) | Array::I64(_) => panic!("answers are float32"),
-    }
-}
-
-fn data(array: &Array) -> TensorData<'_> {
-    match array {
-        Array::F32(data) => TensorData::F32(data),
-        Array::U8(data) => TensorData::U8(data),
-        Array::I64(data) => TensorData::I64(data),
-    }
-}
+use self::nms_vectors::{assert_all, Array};
 
 /// The command line that asks for a case.
 fn command(case: &Value, binary: &[u8], folder: &Path) -> Command {
@@ -56,12 +20,12 @@ fn command(case: &Value, binary: &[u8], folder: &Path) -> Command {
         ("scores", "class_predictions", "cls"),
         ("anchors", "anchors", "anc"),
     ];
-    let arrays = inputs.map(|(_, key, _)| array(binary, &case["inputs"][key]));
+    let arrays = inputs.map(|(_, key, _)| Array::read(binary, &case["inputs"][key]));
     let entries: Vec<(&str, TensorView<'_>)> = inputs
         .iter()
         .zip(&arrays)
         .map(|((name, ..), (array, shape))| {
-            let data = data(array);
+            let data = array.data();
             (*name, TensorView { shape, data })
         })
         .collect();
@@ -135,9 +99,9 @@ fn check(case: &Value, binary: &[u8]) -> Result<(), String> {
             result["slots"], expect["slots"]
         ));
     }
-    let boxes = floats(binary, &expect["boxes"]);
-    let classes = floats(binary, &expect["classes"]);
-    let scores = floats(binary, &expect["scores"]);
+    let boxes = Array::floats(binary, &expect["boxes"]);
+    let classes = Array::floats(binary, &expect["classes"]);
+    let scores = Array::floats(binary, &expect["scores"]);
     for row in 0..scores.len() {
         let corners = (0..4).all(|edge| same(&result["boxes"][row][edge], boxes[row * 4 + edge]));
         let is_same = corners
@@ -150,51 +114,7 @@ fn check(case: &Value, binary: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// Name, description and data of every set of cases; what is none is skipped by name.
-fn sets() -> Vec<(String, Value, Vec<u8>)> {
-    let mut sets = Vec::new();
-    for root in vectors::roots() {
-        let folders = ["nms", "nms/fast", "nms/regular"].map(|folder| root.path.join(folder));
-        let mut folders = folders.to_vec();
-        folders.retain(|folder| folder.join("cases.json").is_file());
-        if folders.is_empty() {
-            root.skip(&root.path.join("nms"), "it has no cases.json");
-        }
-        for folder in folders {
-            let text = std::fs::read_to_string(folder.join("cases.json")).unwrap_or_default();
-            let manifest: Value = serde_json::from_str(&text).unwrap_or_default();
-            match std::fs::read(folder.join("cases.bin")) {
-                Ok(binary) if manifest["cases"].is_array() => {
-                    sets.push((folder.display().to_string(), manifest, binary));
-                }
-                _ => root.skip(&folder, "no cases.json with its cases.bin"),
-            }
-        }
-    }
-    sets
-}
-
 #[test]
 fn the_verb_gives_the_golden_answers_slot_by_slot() {
-    let mut failures = Vec::new();
-    let mut passed = 0;
-    for (folder, manifest, binary) in sets() {
-        for case in manifest["cases"].as_array().unwrap() {
-            let name = case["name"].as_str().unwrap();
-            if case["portable"] == false {
-                eprintln!("skipped {name}: its answer depends on the machine's vector width");
-                continue;
-            }
-            match check(case, &binary) {
-                Ok(()) => passed += 1,
-                Err(reason) => failures.push(format!("{folder}/{name}: {reason}")),
-            }
-        }
-    }
-    assert!(
-        failures.is_empty(),
-        "{passed} cases pass, these do not:\n{}",
-        failures.join("\n")
-    );
-    assert!(passed >= 20);
+    assert_all(check);
 }

@@ -1,57 +1,14 @@
 //! The op against answers that `LiteRT` itself gave (`tests/golden/nms/README.md`).
 
+mod nms_vectors;
 mod vectors;
 
 use detbench::postprocess::tflite::{DetectionPostProcess, Input, Options, Output, Quantization};
 use detbench::postprocess::BoxScales;
-use detbench::tensor::{TensorData, TensorView};
+use detbench::tensor::TensorView;
 use serde_json::Value;
 
-/// An array of a `cases.bin`; 8-bit signed and other types become `I64`, which the op refuses as it should.
-enum Array {
-    F32(Vec<f32>),
-    U8(Vec<u8>),
-    Other(Vec<i64>),
-}
-
-impl Array {
-    fn read(binary: &[u8], entry: &Value) -> (Self, Vec<i64>) {
-        let shape: Vec<i64> = entry["shape"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|axis| axis.as_i64().unwrap())
-            .collect();
-        let count = usize::try_from(shape.iter().product::<i64>()).unwrap();
-        let bytes = &binary[usize::try_from(entry["off"].as_u64().unwrap()).unwrap()..];
-        let array = match entry["dtype"].as_str().unwrap() {
-            "float32" => Self::F32(
-                bytes.as_chunks().0[..count]
-                    .iter()
-                    .map(|&bytes| f32::from_le_bytes(bytes))
-                    .collect(),
-            ),
-            "uint8" => Self::U8(bytes[..count].to_vec()),
-            _ => Self::Other(vec![0; count]),
-        };
-        (array, shape)
-    }
-
-    fn floats(binary: &[u8], entry: &Value) -> Vec<f32> {
-        match Self::read(binary, entry).0 {
-            Self::F32(floats) => floats,
-            _ => panic!("expected answers are float32"),
-        }
-    }
-
-    fn data(&self) -> TensorData<'_> {
-        match self {
-            Self::F32(data) => TensorData::F32(data),
-            Self::U8(data) => TensorData::U8(data),
-            Self::Other(data) => TensorData::I64(data),
-        }
-    }
-}
+use self::nms_vectors::{assert_all, Array};
 
 /// The flexbuffer map's integers and floats; an absent key reads as zero.
 fn options(params: &Value) -> Options {
@@ -168,51 +125,7 @@ fn compare(output: &Output, expect: &Value, binary: &[u8]) -> Result<(), String>
     Ok(())
 }
 
-/// Name, description and data of every set of cases; what is none is skipped by name.
-fn sets() -> Vec<(String, Value, Vec<u8>)> {
-    let mut sets = Vec::new();
-    for root in vectors::roots() {
-        let folders = ["nms", "nms/fast", "nms/regular"].map(|folder| root.path.join(folder));
-        let mut folders = folders.to_vec();
-        folders.retain(|folder| folder.join("cases.json").is_file());
-        if folders.is_empty() {
-            root.skip(&root.path.join("nms"), "it has no cases.json");
-        }
-        for folder in folders {
-            let text = std::fs::read_to_string(folder.join("cases.json")).unwrap_or_default();
-            let manifest: Value = serde_json::from_str(&text).unwrap_or_default();
-            match std::fs::read(folder.join("cases.bin")) {
-                Ok(binary) if manifest["cases"].is_array() => {
-                    sets.push((folder.display().to_string(), manifest, binary));
-                }
-                _ => root.skip(&folder, "no cases.json with its cases.bin"),
-            }
-        }
-    }
-    sets
-}
-
 #[test]
 fn the_op_equals_the_golden_answers_of_litert_bit_for_bit() {
-    let mut failures = Vec::new();
-    let mut passed = 0;
-    for (folder, manifest, binary) in sets() {
-        for case in manifest["cases"].as_array().unwrap() {
-            let name = case["name"].as_str().unwrap();
-            if case["portable"] == false {
-                eprintln!("skipped {name}: its answer depends on the machine's vector width");
-                continue;
-            }
-            match check(case, &binary) {
-                Ok(()) => passed += 1,
-                Err(reason) => failures.push(format!("{folder}/{name}: {reason}")),
-            }
-        }
-    }
-    assert!(
-        failures.is_empty(),
-        "{passed} cases pass, these do not:\n{}",
-        failures.join("\n")
-    );
-    assert!(passed >= 20);
+    assert_all(check);
 }

@@ -52,6 +52,12 @@ pub enum AccuracyError {
         /// The reason, with line and column.
         source: serde_json::Error,
     },
+    /// A results file without a detection, in which pycocotools finds none to look at either.
+    #[error("{} is an empty list; a detector that found nothing scores 0 without being scored", path.display())]
+    NoDetections {
+        /// The file.
+        path: PathBuf,
+    },
     /// A line of a list of images is not an id.
     #[error("{}: line {line} holds `{found}`, which is not an image id", path.display())]
     ImageId {

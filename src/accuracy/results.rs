@@ -73,17 +73,24 @@ pub fn write_results(path: &Path, detections: &[CocoDetection]) -> Result<(), Ac
 /// Reads a COCO results file; other keys than the four of [`CocoDetection`] are passed over.
 ///
 /// # Errors
-/// [`AccuracyError::Read`], and [`AccuracyError::Json`] with line and column.
+/// [`AccuracyError::Read`], [`AccuracyError::Json`] with line and column, and [`AccuracyError::NoDetections`].
 pub fn read_results(path: &Path) -> Result<Vec<CocoDetection>, AccuracyError> {
     let text = std::fs::read(path).map_err(|source| AccuracyError::Read {
         path: path.to_owned(),
         source,
     })?;
-    serde_json::from_slice(&text).map_err(|source| AccuracyError::Json {
-        origin: path.display().to_string(),
-        expected: "a list of COCO results",
-        source,
-    })
+    let detections: Vec<CocoDetection> =
+        serde_json::from_slice(&text).map_err(|source| AccuracyError::Json {
+            origin: path.display().to_string(),
+            expected: "a list of COCO results",
+            source,
+        })?;
+    if detections.is_empty() {
+        return Err(AccuracyError::NoDetections {
+            path: path.to_owned(),
+        });
+    }
+    Ok(detections)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use embedded_graphics::pixelcolor::Rgb888;
 
-pub use palette::{color, EMPHASIS, FAINT, TRUTH};
+pub use palette::{color, EMPHASIS, FAINT, RIGHT, TRUTH};
 
 use crate::library::decode::Picture;
 use text::Lettering;
@@ -27,6 +27,8 @@ pub struct Mark {
     pub color: Rgb888,
     /// Whether the line is broken.
     pub is_dashed: bool,
+    /// Whether the words are left out where others stand already.
+    pub gives_way: bool,
 }
 
 /// The picture with the marks drawn on it, the first one on top.
@@ -161,6 +163,7 @@ mod tests {
             label: "dog 0.93".to_owned(),
             color: color(0),
             is_dashed: false,
+            gives_way: false,
         }
     }
 

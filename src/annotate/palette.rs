@@ -2,6 +2,8 @@
 
 use embedded_graphics::pixelcolor::Rgb888;
 
+/// For what only one side has, and rightly.
+pub const RIGHT: Rgb888 = Rgb888::new(60, 220, 60);
 /// For what only one side has.
 pub const EMPHASIS: Rgb888 = Rgb888::new(255, 40, 40);
 /// For what both sides have.

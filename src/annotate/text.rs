@@ -50,29 +50,43 @@ impl Lettering {
         text.chars().count() as u32 * LETTER_WIDTH * self.scale
     }
 
-    /// Writes the label of a mark on a field of its colour: above the box where there is room, else below its upper
-    /// edge, and further down where another label stands.
+    /// Writes the label of a mark on a field of its colour: above the box where there is room, else inside its upper
+    /// edge or below the box, else a few lines further down. Beyond that it would seem to belong to something else
+    /// and is left out, as is the label of a mark that gives way to any other.
     pub(super) fn label(self, picture: &mut Picture, mark: &Mark, taken: &mut Vec<Place>) {
-        let [left, top, ..] = clipped(picture, mark.edges);
+        /// Lines that a label may be away from its box.
+        const LINES_AWAY: i64 = 3;
+        let [left, top, _, bottom] = clipped(picture, mark.edges);
         let (width, height) = (
             i64::from(self.width(&mark.label)) + 4,
             i64::from(self.line_height()),
         );
         let left = left.min(i64::from(picture.width) - width).max(0);
-        let above = top - height;
-        let mut place = if above >= 0 { above } else { top };
-        let overlaps = |place: i64, taken: &[Place]| {
-            let fits = |other: &Place| {
+        let further = (1..=LINES_AWAY).map(|lines| top + lines * height);
+        // A label inside a small box would hide it.
+        let (second, third) = if bottom - top < 2 * height {
+            (bottom + 1, top)
+        } else {
+            (top, bottom + 1)
+        };
+        let places = [top - height, second, third].into_iter().chain(further);
+        let is_inside =
+            |place: &i64| *place >= 0 && place + height <= i64::from(picture.height).max(height);
+        let is_free = |place: &i64| {
+            taken.iter().all(|other| {
                 left + width <= other[0]
                     || other[2] <= left
                     || place + height <= other[1]
-                    || other[3] <= place
-            };
-            !taken.iter().all(fits)
+                    || other[3] <= *place
+            })
         };
-        while overlaps(place, taken) && place + 2 * height <= i64::from(picture.height) {
-            place += height;
-        }
+        let mut places = places.filter(is_inside);
+        let found = if mark.gives_way {
+            places.next().filter(is_free)
+        } else {
+            places.find(is_free)
+        };
+        let Some(place) = found else { return };
         taken.push([left, place, left + width, place + height]);
         for y in place..place + height {
             for x in left..left + width {
@@ -86,7 +100,7 @@ impl Lettering {
     pub(super) fn title(self, picture: &mut Picture, title: &str, left: u32, room: u32) {
         let letters = (room / (LETTER_WIDTH * self.scale)) as usize;
         let title: String = title.chars().take(letters).collect();
-        self.write(picture, &title, (i64::from(left), 2), Rgb888::BLACK);
+        self.write(picture, &title, (i64::from(left) + 2, 2), Rgb888::BLACK);
     }
 
     fn write(self, picture: &mut Picture, text: &str, (left, top): (i64, i64), ink: Rgb888) {

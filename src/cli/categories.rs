@@ -18,7 +18,7 @@ pub fn categories(labels: &Labels, truth: &GroundTruth) -> Result<Vec<Option<i64
     let classes = 0..u32::try_from(labels.class_count()).unwrap_or(u32::MAX);
     let categories: Vec<Option<i64>> = classes
         .map(|class| match labels {
-            Labels::Coco91 => Some(i64::from(Labels::category_id(class))),
+            Labels::Coco91 | Labels::Coco80 => labels.category_id(class).map(i64::from),
             Labels::Names(_) => {
                 let name = labels.name(class)?;
                 let found = truth.categories().find(|(_, known)| *known == name);

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
+use super::detector_args::{ModelArgs, RuntimeArgs, ThresholdArgs};
 use super::failure::{Blame, Failure};
 use super::inference::Inference;
-use super::run::args::{parse_iou, parse_threshold};
+use super::run::args::NmsArg;
 use super::run::{load_runtime, Subject, SubjectRequest};
 use super::setup::progress_for;
 use crate::annotate::{annotate, color, write_png, Mark};
@@ -20,7 +21,6 @@ use crate::library::{Preprocessor, SampleMut};
 use crate::postprocess::{Detection, NmsMode};
 use crate::tensor::{TensorBuffer, TensorView};
 
-const MODEL: &str = "Which model";
 const POST: &str = "How detections are made";
 
 /// Detect the objects in pictures: JSON on stdout, and annotated pictures with --draw
@@ -36,31 +36,19 @@ pub struct DetectArgs {
     #[arg(long, hide = true)]
     pub json: bool,
 
-    /// A known model or an ONNX file [default: ssdlite-mobilenet-v2]
-    #[arg(long, value_name = "NAME|FILE.onnx", help_heading = MODEL)]
-    pub model: Option<String>,
-    /// The model file that describes an ONNX file
-    #[arg(long, value_name = "NAME|FILE.toml", help_heading = MODEL)]
-    pub model_config: Option<String>,
-    /// The ONNX Runtime library to load [default: found or fetched]
-    #[arg(long, value_name = "FILE", help_heading = MODEL)]
-    pub ort_lib: Option<PathBuf>,
+    /// The model.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// ONNX Runtime.
+    #[command(flatten)]
+    pub runtime: RuntimeArgs,
 
-    /// Regular or fast NMS
-    #[arg(long, value_enum, default_value_t = OneMode::Regular, help_heading = POST)]
-    pub nms: OneMode,
-    /// Least score of a detection [default: the model file's]
-    #[arg(long, value_name = "SCORE", value_parser = parse_threshold, allow_negative_numbers = true, help_heading = POST)]
-    pub score_threshold: Option<f32>,
-    /// IoU above which a weaker box is suppressed, in (0, 1] [default: the model file's]
-    #[arg(long, value_name = "IOU", value_parser = parse_iou, allow_negative_numbers = true, help_heading = POST)]
-    pub iou_threshold: Option<f32>,
-    /// Most detections of a picture [default: the model file's]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000), help_heading = POST)]
-    pub max_detections: Option<u32>,
-    /// Most detections of a class, in regular NMS [default: the model file's]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000), help_heading = POST)]
-    pub detections_per_class: Option<u32>,
+    /// Regular or fast NMS [default: regular; none for graphs that end in detections]
+    #[arg(long, value_enum, help_heading = POST)]
+    pub nms: Option<OneMode>,
+    /// Thresholds and limits.
+    #[command(flatten)]
+    pub thresholds: ThresholdArgs,
 }
 
 /// `--nms` of a verb that uses one mode.
@@ -73,10 +61,10 @@ pub enum OneMode {
 }
 
 impl OneMode {
-    const fn mode(self) -> NmsMode {
+    const fn as_run_has_it(self) -> NmsArg {
         match self {
-            Self::Regular => NmsMode::Regular,
-            Self::Fast => NmsMode::Fast,
+            Self::Regular => NmsArg::Regular,
+            Self::Fast => NmsArg::Fast,
         }
     }
 }
@@ -85,7 +73,8 @@ impl OneMode {
 struct Document<'a> {
     schema_version: u32,
     model: &'a str,
-    nms: NmsMode,
+    /// Null where NMS is the graph's own.
+    nms: Option<NmsMode>,
     pictures: Vec<PictureAnswer>,
 }
 
@@ -120,18 +109,16 @@ pub fn run(args: &DetectArgs, out: &mut impl Write) -> Result<(), Failure> {
             .map_err(|error| Failure::usage(format!("--draw {}: {error}", folder.display())))?;
     }
     let progress = progress_for(true);
-    let mode = args.nms.mode();
+    let nms = args.nms.unwrap_or(OneMode::Regular).as_run_has_it();
     let asked = SubjectRequest {
-        model: args.model.as_deref(),
-        config: args.model_config.as_deref(),
-        modes: &[mode],
-        score_threshold: args.score_threshold,
-        iou_threshold: args.iou_threshold,
-        max_detections: args.max_detections,
-        detections_per_class: args.detections_per_class,
+        model: &args.model,
+        thresholds: &args.thresholds,
+        nms,
+        names_mode: args.nms.is_some(),
     };
     let subject = Subject::prepare(asked, progress.as_ref())?;
-    let runtime = load_runtime(args.ort_lib.as_deref(), progress.as_ref())?;
+    let mode = subject.modes(nms)[0];
+    let runtime = load_runtime(args.runtime.ort_lib.as_deref(), progress.as_ref())?;
     drop(progress);
     let mut look = Look {
         preprocessor: Preprocessor::new(&subject.description.input.preprocessing),
@@ -155,9 +142,9 @@ pub fn run(args: &DetectArgs, out: &mut impl Write) -> Result<(), Failure> {
 /// What looks at one picture after the other.
 struct Look<'a> {
     preprocessor: Preprocessor,
-    inference: Inference<'a>,
+    inference: Inference,
     subject: &'a Subject,
-    mode: NmsMode,
+    mode: Option<NmsMode>,
     draw: Option<&'a Path>,
     /// How many drawings have each name already.
     names: BTreeMap<String, u32>,
@@ -179,7 +166,7 @@ impl Look<'_> {
             TensorBuffer::U8(elements) => SampleMut::U8(elements),
         };
         self.preprocessor.prepare(&picture, sample);
-        let shape = preprocessing.shape(1);
+        let shape = preprocessing.sample_shape();
         self.inference.run(TensorView {
             shape: &shape,
             data: buffer.data(),
@@ -254,6 +241,7 @@ impl Look<'_> {
                 label: format!("{} {:.2}", self.label(detection.class), detection.score),
                 color: color(index),
                 is_dashed: false,
+                gives_way: false,
             }
         };
         detections.iter().map(mark).collect()

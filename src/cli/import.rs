@@ -10,7 +10,7 @@ use tempfile::NamedTempFile;
 
 use crate::library::preprocessing::{ColorOrder, ElementType, Layout, Preprocessing, Resize};
 use crate::model::description::{
-    Anchors, Dataset, Family, Heads, InputDescription, ModelFile, Precision,
+    Anchors, Dataset, Family, Heads, InputDescription, ModelFile, Outputs, Precision, RawHeads,
 };
 use crate::model::onnx::signature::{decode, facts};
 use crate::model::onnx::{GraphFacts, ReadError};
@@ -251,7 +251,6 @@ fn describe(
     ModelDescription {
         name: name.clone().into_owned(),
         title: name.into_owned(),
-        family: Family::TfliteSsd,
         precision: Precision::Fp32,
         dataset: if classes == 20 { Dataset::Voc } else { Dataset::Coco },
         source: format!("TensorFlow.js graph model `{origin}`"),
@@ -276,6 +275,8 @@ fn describe(
                 scale: [1.0; 3],
             },
         },
+        outputs: Outputs::RawHeads(RawHeads {
+        family: Family::TfliteSsd,
         heads: Heads {
             boxes: tfjs::RAW_BOXES.to_owned(),
             scores: tfjs::RAW_SCORES.to_owned(),
@@ -298,6 +299,7 @@ fn describe(
             max_classes_per_detection: 1,
         },
         procedure: RuleOverrides::default(),
+        }),
     }
 }
 
@@ -331,6 +333,7 @@ fn print(report: &ImportReport, out: &mut dyn Write) -> std::io::Result<()> {
     match &report.anchors {
         Anchors::Generated(spec) => writeln!(out, "anchors    {}", spec.name())?,
         Anchors::File(path) => writeln!(out, "anchors    {}", path.display())?,
+        Anchors::Tensor(name) => writeln!(out, "anchors    constant `{name}` of the graph")?,
     }
     for path in &report.written {
         writeln!(out, "wrote      {}", path.display())?;

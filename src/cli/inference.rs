@@ -2,26 +2,35 @@
 
 use super::failure::Failure;
 use super::run::Subject;
+use crate::model::description::Heads;
 use crate::postprocess::activation::{sigmoid, softmax};
 use crate::postprocess::{Activation, Detection, Detector};
 use crate::runtime::{Model, OnnxModel, Runtime, SessionOptions};
 use crate::tensor::{TensorData, TensorView};
 
 /// A model that is ready to run.
-pub struct Inference<'a> {
-    subject: &'a Subject,
+pub struct Inference {
+    name: String,
+    /// What its raw heads are, if it has any.
+    heads: Option<Heads>,
     model: OnnxModel,
 }
 
-impl<'a> Inference<'a> {
+impl Inference {
     /// Opens the subject's model.
-    pub fn open(subject: &'a Subject, runtime: &Runtime) -> Result<Self, Failure> {
+    pub fn open(subject: &Subject, runtime: &Runtime) -> Result<Self, Failure> {
         let options = SessionOptions {
             outputs: subject.outputs(),
+            has_batch_axis: subject.has_batch_axis(),
             ..SessionOptions::default()
         };
         let model = OnnxModel::open(runtime, &subject.onnx, &options).map_err(Failure::usage)?;
-        Ok(Self { subject, model })
+        let raw = subject.description.outputs.raw_heads();
+        Ok(Self {
+            name: subject.description.name.clone(),
+            heads: raw.map(|raw| raw.heads.clone()),
+            model,
+        })
     }
 
     /// Runs one prepared picture.
@@ -49,20 +58,19 @@ impl<'a> Inference<'a> {
 
     /// The score head of the last run as probabilities, `[anchors, columns]`, and the boxes as they are.
     pub fn raw_heads(&self) -> Result<(Vec<f32>, Vec<f32>), Failure> {
-        let heads = &self.subject.description.heads;
         let outputs = self.outputs()?;
-        let &[TensorView {
-            data: TensorData::F32(boxes),
-            ..
-        }, TensorView {
-            data: TensorData::F32(scores),
-            ..
-        }] = outputs.as_slice()
+        let (
+            Some(heads),
+            &[TensorView {
+                data: TensorData::F32(boxes),
+                ..
+            }, TensorView {
+                data: TensorData::F32(scores),
+                ..
+            }],
+        ) = (&self.heads, outputs.as_slice())
         else {
-            return Err(Failure::usage(format!(
-                "{} has no raw heads (boxes and scores of f32) that could be saved",
-                self.subject.description.name
-            )));
+            return Err(no_raw_heads(&self.name));
         };
         let mut probabilities = scores.to_vec();
         match heads.activation {
@@ -83,4 +91,11 @@ impl<'a> Inference<'a> {
         }
         Ok((boxes.to_vec(), probabilities))
     }
+}
+
+/// Why the NMS laboratory has nothing to do with a model.
+pub fn no_raw_heads(model: &str) -> Failure {
+    Failure::usage(format!(
+        "{model} ends in detections: it has no raw heads (boxes and scores of every anchor) on which NMS modes could be compared"
+    ))
 }

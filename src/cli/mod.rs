@@ -2,6 +2,7 @@
 
 pub mod categories;
 pub mod detect;
+pub mod detector_args;
 pub mod failure;
 pub mod import;
 mod inference;

@@ -89,6 +89,14 @@ pub enum ScoreError {
     /// A file, or what it holds.
     #[error(transparent)]
     Accuracy(#[from] AccuracyError),
+    /// A detection of the file.
+    #[error("{}: {source}", path.display())]
+    Detection {
+        /// The file.
+        path: PathBuf,
+        /// Which detection, and what is wrong with it.
+        source: AccuracyError,
+    },
     /// The answer could not be written.
     #[error("the scores could not be written: {0}")]
     Write(#[from] std::io::Error),
@@ -129,7 +137,7 @@ pub fn run(arguments: &ScoreArguments, out: &mut impl Write) -> Result<(), Score
     Ok(())
 }
 
-fn scores(arguments: &ScoreArguments) -> Result<CocoScores, AccuracyError> {
+fn scores(arguments: &ScoreArguments) -> Result<CocoScores, ScoreError> {
     let image_ids = arguments
         .image_ids
         .as_deref()
@@ -148,7 +156,17 @@ fn scores(arguments: &ScoreArguments) -> Result<CocoScores, AccuracyError> {
     if arguments.ck_rounding {
         detections = ck_rounded(&detections);
     }
-    score(&ground_truth, &detections, image_ids.as_deref())
+    let scores = score(&ground_truth, &detections, image_ids.as_deref());
+    scores.map_err(|source| match (source, &arguments.detections) {
+        (
+            source @ (AccuracyError::UnknownImage { .. } | AccuracyError::NotANumber { .. }),
+            Some(path),
+        ) => ScoreError::Detection {
+            path: path.clone(),
+            source,
+        },
+        (source, _) => source.into(),
+    })
 }
 
 fn logged(

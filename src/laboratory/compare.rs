@@ -4,10 +4,12 @@ use std::collections::HashSet;
 
 use serde::Serialize;
 
+use super::folder::OwnProcedure;
 use super::heads::RawHeads;
 use super::timing::median_us;
+use crate::postprocess::families::{FamilyDetector, FamilyHeads};
 use crate::postprocess::tflite::{DetectionPostProcess, Input, Options, Output, Revision};
-use crate::postprocess::{Detection, NmsMode, PostprocessError};
+use crate::postprocess::{Activation, Detection, Detector, NmsMode, NmsSettings, PostprocessError};
 use crate::tensor::TensorData;
 
 /// What one mode made of one picture.
@@ -28,18 +30,54 @@ pub struct Candidates {
     pub pairs: u64,
 }
 
+/// By what detections are made.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Method {
+    /// The op.
+    Op(Revision),
+    /// A family's own procedure.
+    Family(OwnProcedure),
+}
+
+/// Why a picture could not be post-processed.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum MethodError {
+    /// Whatever the op or the procedure refuses.
+    #[error(transparent)]
+    Postprocess(#[from] PostprocessError),
+    /// Only the op reads bytes.
+    #[error(
+        "array `boxes` is u8, but the procedure of this family takes f32; save the heads as f32"
+    )]
+    Bytes,
+}
+
 /// Runs one mode on a picture.
 ///
 /// # Errors
-/// Whatever the op refuses.
+/// [`MethodError`].
 pub fn outcome(
+    heads: &RawHeads,
+    picture: usize,
+    options: Options,
+    mode: NmsMode,
+    method: Method,
+    repeat: u32,
+) -> Result<Outcome, MethodError> {
+    match method {
+        Method::Op(revision) => op_outcome(heads, picture, options, mode, revision, repeat),
+        Method::Family(own) => family_outcome(heads, picture, options, mode, own, repeat),
+    }
+}
+
+fn op_outcome(
     heads: &RawHeads,
     picture: usize,
     options: Options,
     mode: NmsMode,
     revision: Revision,
     repeat: u32,
-) -> Result<Outcome, PostprocessError> {
+) -> Result<Outcome, MethodError> {
     let options = Options {
         use_regular_nms: mode == NmsMode::Regular,
         ..options
@@ -47,11 +85,51 @@ pub fn outcome(
     let mut op = DetectionPostProcess::new(options).with_revision(revision);
     let mut output = Output::default();
     let median_us = heads.with_picture(picture, |inputs| {
-        median_us(&mut op, inputs, &mut output, repeat)
+        median_us(|| op.run(inputs, &mut output), repeat)
     })?;
     Ok(Outcome {
         detections: kept(&output, options),
         median_us,
+    })
+}
+
+fn family_outcome(
+    heads: &RawHeads,
+    picture: usize,
+    options: Options,
+    mode: NmsMode,
+    own: OwnProcedure,
+    repeat: u32,
+) -> Result<Outcome, MethodError> {
+    let whole = |value: i32| u32::try_from(value).unwrap_or(0);
+    let nms = NmsSettings {
+        score_threshold: options.nms_score_threshold,
+        iou_threshold: options.nms_iou_threshold,
+        max_detections: whole(options.max_detections),
+        detections_per_class: whole(options.detections_per_class),
+        max_classes_per_detection: whole(options.max_classes_per_detection),
+    };
+    let classes = whole(options.num_classes) as usize;
+    heads.with_picture(picture, |inputs| {
+        let TensorData::F32(anchors) = inputs[2].tensor.data else {
+            return Err(MethodError::Bytes);
+        };
+        let told = FamilyHeads {
+            anchors: anchors.as_chunks().0.to_vec(),
+            scales: options.scales,
+            // What is on disk went through the activation.
+            activation: Activation::None,
+            classes,
+            background: heads.columns() > classes,
+        };
+        let mut detector = FamilyDetector::new(mode, own.family, own.rules, told, nms)?;
+        let mut detections = Vec::new();
+        let outputs = [inputs[0].tensor, inputs[1].tensor];
+        let median_us = median_us(|| detector.detect(&outputs, 0, &mut detections), repeat)?;
+        Ok(Outcome {
+            detections,
+            median_us,
+        })
     })
 }
 
@@ -82,7 +160,19 @@ fn kept(output: &Output, options: Options) -> Vec<Detection> {
 }
 
 /// Counts the candidates of a picture.
-pub fn candidates(heads: &RawHeads, picture: usize, options: Options) -> Candidates {
+///
+/// The op lets a score at the threshold pass, the families' own procedures do not.
+pub fn candidates(
+    heads: &RawHeads,
+    picture: usize,
+    options: Options,
+    method: Method,
+) -> Candidates {
+    let threshold = options.nms_score_threshold;
+    let passes = |score: f32| match method {
+        Method::Op(_) => score >= threshold,
+        Method::Family(_) => score > threshold,
+    };
     heads.with_picture(picture, |inputs| {
         let scores = &inputs[1];
         let columns = heads.columns().max(1);
@@ -95,7 +185,7 @@ pub fn candidates(heads: &RawHeads, picture: usize, options: Options) -> Candida
         for row in 0..heads.anchor_count() {
             let columns = row * columns + offset..(row + 1) * columns;
             let passing = columns
-                .filter(|&index| number(scores, index) >= options.nms_score_threshold)
+                .filter(|&index| passes(number(scores, index)))
                 .count();
             counted.pairs += passing as u64;
             counted.anchors += u32::from(passing > 0);

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::description::RawHeads;
 use crate::model::Labels;
+use crate::postprocess::families::{FamilyRules, Procedure};
 use crate::postprocess::tflite::Options;
 use crate::postprocess::{BoxScales, NmsSettings};
 
@@ -67,8 +69,20 @@ pub struct RawFolder {
     pub nms: NmsSettings,
     /// Divisors of the boxes.
     pub box_scales: BoxScales,
+    /// The procedure of a model that is not made for the op.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub procedure: Option<OwnProcedure>,
     /// The pictures, in the order of the library.
     pub pictures: Vec<RawPicture>,
+}
+
+/// A family's own post-processing.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct OwnProcedure {
+    /// Whose.
+    pub family: Procedure,
+    /// Its rules, with those of the model file.
+    pub rules: FamilyRules,
 }
 
 /// One picture and its archive.
@@ -88,20 +102,18 @@ pub struct RawPicture {
 
 impl RawFolder {
     /// The description of a model without pictures yet.
-    pub fn new(
-        model: String,
-        labels: Labels,
-        classes: u32,
-        nms: NmsSettings,
-        box_scales: BoxScales,
-    ) -> Self {
+    pub fn new(model: &str, labels: &Labels, raw: &RawHeads) -> Self {
         Self {
             schema_version: SCHEMA_VERSION,
-            model,
-            labels,
-            classes,
-            nms,
-            box_scales,
+            model: model.to_owned(),
+            labels: labels.clone(),
+            classes: raw.heads.classes,
+            nms: raw.nms,
+            box_scales: raw.box_scales,
+            procedure: raw.family.procedure().map(|family| OwnProcedure {
+                family,
+                rules: raw.procedure.apply(family.rules()),
+            }),
             pictures: Vec::new(),
         }
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::npz::{Array, Npz, NpzError};
 use crate::postprocess::tflite::{Input, Quantization};
-use crate::tensor::{TensorData, TensorView};
+use crate::tensor::{TensorBuffer, TensorData, TensorView};
 
 /// Why heads cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +96,30 @@ impl RawHeads {
         };
         heads.check(path)?;
         Ok(heads)
+    }
+
+    /// The heads of one picture, as a model just gave them; `scores` are probabilities.
+    ///
+    /// # Panics
+    /// When the rows of the heads are not as many as there are anchors: a detector checked them.
+    pub fn of_picture(boxes: Vec<f32>, scores: Vec<f32>, anchors: &[[f32; 4]]) -> Self {
+        let rows = anchors.len();
+        let array = |elements: Vec<f32>| {
+            let columns = elements.len() / rows.max(1);
+            assert_eq!(columns * rows, elements.len(), "a row for each anchor");
+            let length = |count: usize| i64::try_from(count).expect("memory holds fewer elements");
+            Array {
+                shape: vec![length(rows), length(columns)],
+                elements: TensorBuffer::F32(elements),
+            }
+        };
+        Self {
+            boxes: array(boxes),
+            scores: array(scores),
+            anchors: array(anchors.as_flattened().to_vec()),
+            quantizations: Quantizations::default(),
+            is_batch: false,
+        }
     }
 
     fn check(&self, path: &Path) -> Result<(), HeadsError> {

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::postprocess::tflite::Options;
 use crate::postprocess::BoxScales;
-use crate::settings::strict_toml::nearest;
+use crate::strict_toml::nearest;
 
 /// Slots beyond this number are taken for a mistake: their memory would be gigabytes.
 const SLOTS_MAX: i64 = 10_000_000;
@@ -153,12 +153,9 @@ fn parse_pair(text: &str) -> Result<Override, OptionError> {
         if name == "use_regular_nms" {
             return Err(OptionError::Mode);
         }
-        let like = nearest(name, KEYS.into_iter());
         return Err(OptionError::Unknown {
             key: name.to_owned(),
-            nearest: KEYS
-                .into_iter()
-                .find(|&known| like.as_deref() == Some(known)),
+            nearest: nearest(name, KEYS),
         });
     };
     let refuse = |expectation| OptionError::Value {

@@ -1,30 +1,27 @@
-//! What a call of the op costs.
+//! What a call of post-processing costs.
 
 use crate::clock::{Clock, Monotonic};
-use crate::postprocess::tflite::{DetectionPostProcess, Input, Output};
 use crate::postprocess::PostprocessError;
 
-/// The median of `repeat` calls in microseconds: decoding, NMS and writing the slots, after one call that is not
-/// counted.
+/// The median of `repeat` calls in microseconds, after one call that is not counted. A call decodes, suppresses and
+/// writes what it kept.
 ///
 /// # Errors
-/// Whatever the op refuses.
+/// Whatever the call refuses.
 ///
 /// # Panics
 /// When `repeat` is zero.
 pub fn median_us(
-    op: &mut DetectionPostProcess,
-    inputs: &[Input<'_>],
-    output: &mut Output,
+    mut call: impl FnMut() -> Result<(), PostprocessError>,
     repeat: u32,
 ) -> Result<f64, PostprocessError> {
     assert!(repeat > 0, "the median of nothing");
     let clock = Monotonic::new();
-    op.run(inputs, output)?;
+    call()?;
     let mut times = Vec::with_capacity(repeat as usize);
     for _ in 0..repeat {
         let start = clock.now();
-        op.run(inputs, output)?;
+        call()?;
         times.push(clock.now().saturating_since(start).as_nanos());
     }
     Ok(median(&mut times) / 1e3)

@@ -138,7 +138,7 @@ fn arrange<From: Copy, To>(
                 }
             }
         }
-        Layout::Nchw => {
+        Layout::Nchw | Layout::Chw => {
             let plane = out.len() / 3;
             for (channel, out) in out.chunks_exact_mut(plane).enumerate() {
                 for (out, pixel) in out.iter_mut().zip(pixels.chunks_exact(3)) {

@@ -20,6 +20,18 @@ pub enum Layout {
     Nhwc,
     /// `[batch, 3, height, width]`.
     Nchw,
+    /// `[3, height, width]`: graphs that take one picture at a time, such as Faster R-CNN's.
+    Chw,
+}
+
+impl Layout {
+    /// Whether several pictures can go in at once.
+    pub const fn has_batch_axis(self) -> bool {
+        match self {
+            Self::Nhwc | Self::Nchw => true,
+            Self::Chw => false,
+        }
+    }
 }
 
 /// The order of the colour channels.
@@ -144,13 +156,13 @@ impl Preprocessing {
         Ok(())
     }
 
-    /// *Shape* of a tensor of `batch` samples: `[batch, height, width, 3]` or `[batch, 3, height, width]`.
-    pub fn shape(&self, batch: usize) -> [i64; 4] {
-        let batch = i64::try_from(batch).expect("a batch is far below 2^63");
+    /// *Shape* of a tensor of one sample: `[1, height, width, 3]`, `[1, 3, height, width]` or `[3, height, width]`.
+    pub fn sample_shape(&self) -> Vec<i64> {
         let (height, width) = (i64::from(self.height), i64::from(self.width));
         match self.layout {
-            Layout::Nhwc => [batch, height, width, 3],
-            Layout::Nchw => [batch, 3, height, width],
+            Layout::Nhwc => vec![1, height, width, 3],
+            Layout::Nchw => vec![1, 3, height, width],
+            Layout::Chw => vec![3, height, width],
         }
     }
 
@@ -215,12 +227,17 @@ mod tests {
 
     #[test]
     fn the_shape_follows_the_layout() {
-        assert_eq!(floats().shape(4), [4, 20, 30, 3]);
+        assert_eq!(floats().sample_shape(), [1, 20, 30, 3]);
         let planes = Preprocessing {
             layout: Layout::Nchw,
             ..floats()
         };
-        assert_eq!(planes.shape(1), [1, 3, 20, 30]);
+        assert_eq!(planes.sample_shape(), [1, 3, 20, 30]);
+        let alone = Preprocessing {
+            layout: Layout::Chw,
+            ..floats()
+        };
+        assert_eq!(alone.sample_shape(), [3, 20, 30]);
         assert_eq!(planes.sample_bytes(), 20 * 30 * 3 * 4);
     }
 }

@@ -11,7 +11,7 @@ use crate::units::SampleIndex;
 /// Prepared samples, one behind the other in one allocation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoadedSamples {
-    shape: [i64; 4],
+    shape: Vec<i64>,
     sample_elements: usize,
     elements: Elements,
     slots: Slots,
@@ -50,7 +50,7 @@ impl LoadedSamples {
             ElementType::F32 | ElementType::U8 => return Err(refused()),
         };
         Ok(Self {
-            shape: preprocessing.shape(1),
+            shape: preprocessing.sample_shape(),
             sample_elements,
             elements,
             sizes: vec![(0, 0); slots.indices.len()],
@@ -81,14 +81,14 @@ impl LoadedSamples {
             .collect()
     }
 
-    /// The shape of one sample, its batch axis being 1.
-    pub const fn sample_shape(&self) -> [i64; 4] {
-        self.shape
+    /// The shape of one sample, its batch axis being 1 where it has one.
+    pub fn sample_shape(&self) -> &[i64] {
+        &self.shape
     }
 
     /// The prepared tensor of a loaded sample.
     ///
-    /// *Shape*: `[1, height, width, 3]` or `[1, 3, height, width]`, as the model wants it.
+    /// *Shape*: `[1, height, width, 3]`, `[1, 3, height, width]` or `[3, height, width]`, as the model wants it.
     ///
     /// # Panics
     /// When the sample was not loaded.

@@ -11,6 +11,9 @@ pub enum AnchorSpec {
     /// TF Object Detection API `ssd_anchor_generator`, 300x300: 1917 anchors.
     #[serde(rename = "tfod-ssd-300")]
     TfodSsd300,
+    /// The same in `MLPerf`'s PyTorch port, which takes a third where TensorFlow takes 0.3333: 1917.
+    #[serde(rename = "mlperf-torch-ssd-300")]
+    MlperfTorchSsd300,
     /// TF Object Detection API `multiscale_anchor_generator`, FPN levels 3 to 7, 640x640: 51150.
     #[serde(rename = "tfod-fpn-640")]
     TfodFpn640,
@@ -30,8 +33,9 @@ pub enum AnchorSpec {
 
 impl AnchorSpec {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::TfodSsd300,
+        Self::MlperfTorchSsd300,
         Self::TfodFpn640,
         Self::HikapokSsd300,
         Self::PytorchSsdMb2Lite300,
@@ -43,6 +47,7 @@ impl AnchorSpec {
     pub const fn name(self) -> &'static str {
         match self {
             Self::TfodSsd300 => "tfod-ssd-300",
+            Self::MlperfTorchSsd300 => "mlperf-torch-ssd-300",
             Self::TfodFpn640 => "tfod-fpn-640",
             Self::HikapokSsd300 => "hikapok-ssd-300",
             Self::PytorchSsdMb2Lite300 => "pytorch-ssd-mb2-lite-300",
@@ -55,7 +60,8 @@ impl AnchorSpec {
     /// `width`), normalised to the picture.
     pub fn generate(self) -> Vec<[f32; 4]> {
         match self {
-            Self::TfodSsd300 => centers(&tfod_ssd_corners()),
+            Self::TfodSsd300 => centers(&ssd_300_corners(TFOD_RATIO)),
+            Self::MlperfTorchSsd300 => centers(&ssd_300_corners(1.0 / 3.0)),
             Self::TfodFpn640 => centers(&tfod_fpn_corners()),
             Self::HikapokSsd300 => hikapok_ssd(),
             Self::PytorchSsdMb2Lite300 => pytorch_ssd(&MB2_LITE),
@@ -84,8 +90,11 @@ fn corners(y: f32, x: f32, height: f32, width: f32) -> [f32; 4] {
     ]
 }
 
-/// Shapes (height, width) of the six feature maps: 3 on the first, 6 on the others.
-fn tfod_ssd_corners() -> Vec<[f32; 4]> {
+/// The flattest ratio in TensorFlow's published configurations: not a third.
+const TFOD_RATIO: f64 = 0.3333;
+
+/// Boxes of the six feature maps, 3 shapes (height, width) on the first and 6 on the others.
+fn ssd_300_corners(flattest: f64) -> Vec<[f32; 4]> {
     const MAPS: [usize; 6] = [19, 10, 5, 3, 2, 1];
     let scale = |layer: usize| {
         if layer == MAPS.len() {
@@ -101,8 +110,7 @@ fn tfod_ssd_corners() -> Vec<[f32; 4]> {
             // `reduce_boxes_in_lowest_layer`.
             vec![(0.1, 1.0), (own, 2.0), (own, 0.5)]
         } else {
-            // The ratio is 0.3333 in the published configurations, not a third.
-            let ratios = [1.0, 2.0, 0.5, 3.0, 0.3333];
+            let ratios = [1.0, 2.0, 0.5, 3.0, flattest];
             let mut shapes: Vec<_> = ratios.iter().map(|&ratio| (own, ratio)).collect();
             shapes.push(((own * scale(layer + 1)).sqrt(), 1.0));
             shapes
@@ -358,7 +366,11 @@ mod tests {
         for (key, anchors) in [
             (
                 "tf_ssd_mobilenet_300 corners (ymin,xmin,ymax,xmax)",
-                tfod_ssd_corners(),
+                ssd_300_corners(TFOD_RATIO),
+            ),
+            (
+                "MLPerf pytorch port (1/3 instead of 0.3333) corners",
+                ssd_300_corners(1.0 / 3.0),
             ),
             (
                 "tf_ssd_mobilenet_300 center (yc,xc,h,w) as TFLite anchor tensor",

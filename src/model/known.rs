@@ -38,6 +38,58 @@ const FILES: &[(&str, &str)] = &[
         "configs/models/ssd-mobilenet-v2-int8-tflite.toml",
         include_str!("../../configs/models/ssd-mobilenet-v2-int8-tflite.toml"),
     ),
+    (
+        "configs/models/ssd-mobilenet-v1-tfod.toml",
+        include_str!("../../configs/models/ssd-mobilenet-v1-tfod.toml"),
+    ),
+    (
+        "configs/models/ssd-mobilenet-v1-tfod-heads.toml",
+        include_str!("../../configs/models/ssd-mobilenet-v1-tfod-heads.toml"),
+    ),
+    (
+        "configs/models/ssd-mobilenet-v1-mlperf-torch.toml",
+        include_str!("../../configs/models/ssd-mobilenet-v1-mlperf-torch.toml"),
+    ),
+    (
+        "configs/models/ssd-resnet34-1200.toml",
+        include_str!("../../configs/models/ssd-resnet34-1200.toml"),
+    ),
+    (
+        "configs/models/ssd-resnet34-1200-heads.toml",
+        include_str!("../../configs/models/ssd-resnet34-1200-heads.toml"),
+    ),
+    (
+        "configs/models/mb2-ssd-lite-voc.toml",
+        include_str!("../../configs/models/mb2-ssd-lite-voc.toml"),
+    ),
+    (
+        "configs/models/mb2-ssd-lite-voc-heads.toml",
+        include_str!("../../configs/models/mb2-ssd-lite-voc-heads.toml"),
+    ),
+    (
+        "configs/models/ssd-vgg16-voc.toml",
+        include_str!("../../configs/models/ssd-vgg16-voc.toml"),
+    ),
+    (
+        "configs/models/ssd-resnet50-fpn-640.toml",
+        include_str!("../../configs/models/ssd-resnet50-fpn-640.toml"),
+    ),
+    (
+        "configs/models/ssd-resnet50-fpn-640-heads.toml",
+        include_str!("../../configs/models/ssd-resnet50-fpn-640-heads.toml"),
+    ),
+    (
+        "configs/models/faster-rcnn-r50-fpn.toml",
+        include_str!("../../configs/models/faster-rcnn-r50-fpn.toml"),
+    ),
+    (
+        "configs/models/mask-rcnn-r50-fpn.toml",
+        include_str!("../../configs/models/mask-rcnn-r50-fpn.toml"),
+    ),
+    (
+        "configs/models/faster-rcnn-torchvision.toml",
+        include_str!("../../configs/models/faster-rcnn-torchvision.toml"),
+    ),
 ];
 
 /// The known models, the default first.

@@ -8,12 +8,17 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub enum Labels {
     /// COCO's 80 classes under their ids 1..=90; ten ids have no class.
     Coco91,
+    /// COCO's 80 classes one after the other, without the ids that have no class.
+    Coco80,
     /// The names of classes 0, 1, …, background left out.
     Names(Vec<String>),
 }
 
 /// How model files write [`Labels::Coco91`].
 const COCO_91: &str = "coco-91";
+
+/// How model files write [`Labels::Coco80`].
+const COCO_80: &str = "coco-80";
 
 impl Labels {
     /// The name of `class` (from zero, without background); `None` when it has none.
@@ -24,19 +29,28 @@ impl Labels {
                 let index = COCO.binary_search_by_key(&id, |&(id, _)| id).ok()?;
                 Some(COCO[index].1)
             }
+            Self::Coco80 => COCO
+                .get(usize::try_from(class).ok()?)
+                .map(|&(_, name)| name),
             Self::Names(names) => Some(names.get(usize::try_from(class).ok()?)?),
         }
     }
 
-    /// The id by which the data set knows `class`: COCO's category id, or counted from one.
-    pub const fn category_id(class: u32) -> u32 {
-        class.saturating_add(1)
+    /// COCO's category id of `class`; `None` when the labels are names, which no data set numbers, or
+    /// COCO has no class of that number. An id that has no class (12, say) is one that nothing is labelled with.
+    pub fn category_id(&self, class: u32) -> Option<u32> {
+        match self {
+            Self::Coco91 => Some(class.saturating_add(1)),
+            Self::Coco80 => COCO.get(usize::try_from(class).ok()?).map(|&(id, _)| id),
+            Self::Names(_) => None,
+        }
     }
 
     /// How many classes, nameless ones included.
     pub fn class_count(&self) -> usize {
         match self {
             Self::Coco91 => 90,
+            Self::Coco80 => COCO.len(),
             Self::Names(names) => names.len(),
         }
     }
@@ -46,6 +60,7 @@ impl Serialize for Labels {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Coco91 => serializer.serialize_str(COCO_91),
+            Self::Coco80 => serializer.serialize_str(COCO_80),
             Self::Names(names) => names.serialize(serializer),
         }
     }
@@ -58,14 +73,17 @@ impl<'de> Deserialize<'de> for Labels {
             type Value = Labels;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                write!(f, "\"{COCO_91}\" or a list of names")
+                write!(
+                    f,
+                    "`labels` to be \"{COCO_91}\", \"{COCO_80}\" or a list of names"
+                )
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Labels, E> {
-                if text == COCO_91 {
-                    Ok(Labels::Coco91)
-                } else {
-                    Err(E::invalid_value(serde::de::Unexpected::Str(text), &self))
+                match text {
+                    COCO_91 => Ok(Labels::Coco91),
+                    COCO_80 => Ok(Labels::Coco80),
+                    _ => Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)),
                 }
             }
 
@@ -181,7 +199,17 @@ mod tests {
         ] {
             assert_eq!(Labels::Coco91.name(class), name, "{class}");
         }
-        assert_eq!(Labels::category_id(17), 18);
+        assert_eq!(Labels::Coco91.category_id(17), Some(18));
+        for (class, id, name) in [
+            (0, 1, "person"),
+            (11, 13, "stop sign"),
+            (79, 90, "toothbrush"),
+        ] {
+            assert_eq!(Labels::Coco80.category_id(class), Some(id));
+            assert_eq!(Labels::Coco80.name(class), Some(name));
+        }
+        assert_eq!(Labels::Coco80.category_id(80), None);
+        assert_eq!(Labels::Names(vec!["cat".to_owned()]).category_id(0), None);
     }
 
     #[test]

@@ -4,16 +4,20 @@
 //! name, by its tensors. Known models that agree in everything that changes results count as
 //! one; only a real disagreement is an error.
 
+mod error;
+
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::description::{did_you_mean, nearest, DescriptionError, ModelDescription};
+pub use self::error::ResolveError;
+use super::description::{ModelDescription, ANCHOR_TENSOR};
 use super::known;
 use super::onnx::signature::{decode, facts};
-use super::onnx::{GraphFacts, ReadError};
-use super::signature::{check_signature, precision_of, SignatureError};
+use super::onnx::{four_columns, FourColumns, GraphFacts, ReadError};
+use super::signature::{check_signature, precision_of};
+use crate::strict_toml::nearest;
 
 /// What the user said.
 #[derive(Debug, Clone, Copy, Default)]
@@ -52,12 +56,15 @@ pub enum OnnxSource {
 }
 
 /// A graph that was read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GraphOnDisk {
     /// sha256 of the file, in lower-case hexadecimal.
     pub sha256: String,
     /// What is known of it.
     pub facts: GraphFacts,
+    /// Its constants of four columns, among which may be its anchors.
+    #[serde(skip)]
+    pub constants: FourColumns,
 }
 
 /// How a description was found.
@@ -76,71 +83,6 @@ pub enum How {
     FileName,
     /// A known model whose tensors have these names, types and shapes.
     Tensors,
-}
-
-/// Why no model could be found.
-#[derive(Debug, thiserror::Error)]
-pub enum ResolveError {
-    /// A name that nothing has.
-    #[error("{flag} {name}: no such model or file{}; known models: {}", did_you_mean(nearest.as_deref()), known.join(", "))]
-    Unknown {
-        /// The flag.
-        flag: &'static str,
-        /// As written.
-        name: String,
-        /// The nearest known name.
-        nearest: Option<String>,
-        /// All known names.
-        known: Vec<String>,
-    },
-    /// The graph cannot be read.
-    #[error(transparent)]
-    Graph(#[from] ReadError),
-    /// The model file cannot be read.
-    #[error(transparent)]
-    Description(#[from] DescriptionError),
-    /// Graph and model file do not belong together.
-    #[error("{}: {source}", path.display())]
-    Signature {
-        /// The graph's file.
-        path: PathBuf,
-        /// The difference.
-        source: Box<SignatureError>,
-    },
-    /// Known models that differ fit equally well.
-    #[error("{} could be any of {}, which give different results; pass --model-config with one of them", path.display(), names.join(", "))]
-    Ambiguous {
-        /// The graph's file.
-        path: PathBuf,
-        /// The models.
-        names: Vec<String>,
-    },
-    /// Nothing describes the graph.
-    #[error("{} takes {inputs} and gives {outputs}, which no known model does; write {} or pass --model-config", path.display(), path.with_extension("toml").display())]
-    Undescribed {
-        /// The graph's file.
-        path: PathBuf,
-        /// Its inputs.
-        inputs: String,
-        /// Its outputs.
-        outputs: String,
-    },
-    /// A model of another format.
-    #[error("{} is not an ONNX file; convert it first (`detbench import` reads TensorFlow.js directories)", path.display())]
-    OtherFormat {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A named model whose file is not on this machine.
-    #[error("the file of model `{name}` was not found: looked for {} in {}; pass --model FILE.onnx", files.join(", "), searched.join(", "))]
-    NotHere {
-        /// The model.
-        name: String,
-        /// Its files' names.
-        files: Vec<String>,
-        /// The folders.
-        searched: Vec<String>,
-    },
 }
 
 /// Finds what the user means.
@@ -275,6 +217,7 @@ fn read_graph(path: &Path) -> Result<GraphOnDisk, ReadError> {
     Ok(GraphOnDisk {
         sha256: format!("{:x}", Sha256::digest(&bytes)),
         facts: facts(&model),
+        constants: four_columns(&model),
     })
 }
 
@@ -306,7 +249,7 @@ fn describe(
         files.any(|file| file.name == file_name)
     };
     let has_tensors = |description: &&ModelDescription| {
-        check_signature(description, &graph.facts.signature).is_ok()
+        check_signature(description, &graph.facts.signature, &graph.constants).is_ok()
     };
     let by_hash: Vec<_> = known.iter().filter(has_hash).collect();
     let by_name: Vec<_> = known.iter().filter(has_name).collect();
@@ -390,12 +333,17 @@ fn finish(
     graph: GraphOnDisk,
     mut notes: Vec<String>,
 ) -> Result<Resolved, ResolveError> {
-    check_signature(&description, &graph.facts.signature).map_err(|source| {
+    check_signature(&description, &graph.facts.signature, &graph.constants).map_err(|source| {
         ResolveError::Signature {
             path: path.to_owned(),
             source: Box::new(source),
         }
     })?;
+    if description.outputs.raw_heads().is_some() && graph.constants.contains_key(ANCHOR_TENSOR) {
+        notes.push(format!(
+            "the anchors are the graph's own constant `{ANCHOR_TENSOR}`"
+        ));
+    }
     let layers = &graph.facts.integer_layers;
     let precision = precision_of(layers);
     if precision != description.precision {
@@ -418,315 +366,4 @@ fn finish(
 }
 
 #[cfg(test)]
-mod tests {
-    use prost::Message;
-
-    use super::*;
-    use crate::model::description::Precision;
-    use crate::model::onnx::builder::{Axis, GraphBuilder};
-    use crate::model::onnx::proto::{element_type, ModelProto, NodeProto};
-
-    /// A graph with the tensors of the SSD-MobileNet family and one convolution.
-    fn family_member(anchors: usize, element: i32, quantized: bool) -> ModelProto {
-        const NAMES: [&str; 3] = ["image", "raw_boxes", "raw_scores"];
-        let mut builder = GraphBuilder::new("test", &NAMES);
-        let fixed = |lengths: &[usize]| -> Vec<Axis> {
-            lengths.iter().map(|&length| Axis::Fixed(length)).collect()
-        };
-        builder.input("image", &fixed(&[1, 300, 300, 3]));
-        let boxes = builder.node("Conv", "conv", &["x", "w"], Vec::new());
-        builder.output(&boxes, "raw_boxes", &fixed(&[1, anchors, 4]));
-        let scores = builder.node("Identity", "scores", &["raw_boxes"], Vec::new());
-        builder.output(&scores, "raw_scores", &fixed(&[1, anchors, 91]));
-        let mut model = ModelProto::decode(&builder.encode()[..]).unwrap();
-        let graph = model.graph.as_mut().unwrap();
-        if element == element_type::UINT8 {
-            let input = &mut graph.input[0];
-            "normalized_input_image_tensor".clone_into(&mut input.name);
-            let tensor = input.value_type.as_mut().unwrap().tensor_type.as_mut();
-            tensor.unwrap().elem_type = element;
-        }
-        if quantized {
-            for name in ["x", "w"] {
-                graph.node.push(NodeProto {
-                    op_type: "DequantizeLinear".to_owned(),
-                    output: vec![name.to_owned()],
-                    ..NodeProto::default()
-                });
-            }
-        }
-        model
-    }
-
-    fn write(path: &Path, model: &ModelProto) {
-        std::fs::write(path, model.encode_to_vec()).unwrap();
-    }
-
-    fn resolve_path(path: &Path) -> Result<Resolved, ResolveError> {
-        resolve(ModelRequest {
-            model: path.to_str(),
-            ..ModelRequest::default()
-        })
-    }
-
-    #[test]
-    fn nothing_named_means_the_default_model() {
-        let resolved = resolve(ModelRequest::default()).unwrap();
-        assert_eq!(resolved.onnx, OnnxSource::DefaultTfjs);
-        assert_eq!(resolved.source, How::Named);
-        assert_eq!(resolved.description.name, known::DEFAULT);
-    }
-
-    #[test]
-    fn a_wrong_name_is_answered_with_the_nearest_and_all_names() {
-        for (request, flag) in [
-            (
-                ModelRequest {
-                    model: Some("ssd-mobilnet-v1"),
-                    ..ModelRequest::default()
-                },
-                "--model ",
-            ),
-            (
-                ModelRequest {
-                    config: Some("ssd-mobilnet-v1"),
-                    ..ModelRequest::default()
-                },
-                "--model-config ",
-            ),
-        ] {
-            let error = resolve(request).unwrap_err().to_string();
-            assert!(error.starts_with(flag), "{error}");
-            assert!(
-                error.contains("did you mean `ssd-mobilenet-v1`?"),
-                "{error}"
-            );
-            assert!(error.contains("ssdlite-mobilenet-v2-int8"), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_named_model_is_looked_for_in_the_given_folders() {
-        let dir = tempfile::tempdir().unwrap();
-        let search = [dir.path().to_owned()];
-        let request = ModelRequest {
-            model: Some("ssd-mobilenet-v1"),
-            config: None,
-            search: &search,
-        };
-        let missing = resolve(request).unwrap_err().to_string();
-        assert!(
-            missing.contains("ssd_mobilenet_v1_coco_fp32_dequantized.onnx"),
-            "{missing}"
-        );
-        let path = dir
-            .path()
-            .join("ssd_mobilenet_v1_coco_fp32_dequantized.onnx");
-        write(&path, &family_member(1917, element_type::UINT8, false));
-        let resolved = resolve(request).unwrap();
-        assert_eq!(resolved.onnx, OnnxSource::File(path));
-        // It has the name but not the contents.
-        assert!(
-            resolved.notes[0].contains("is not one that"),
-            "{:?}",
-            resolved.notes
-        );
-    }
-
-    #[test]
-    fn a_file_is_described_by_its_neighbour_before_its_name_and_its_tensors() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("own.onnx");
-        write(&path, &family_member(1917, element_type::UINT8, false));
-        let by_tensors = resolve_path(&path).unwrap();
-        assert_eq!(by_tensors.source, How::Tensors);
-        assert_eq!(by_tensors.description.name, "own");
-        assert!(by_tensors
-            .notes
-            .iter()
-            .any(|note| note.contains("agree in everything")));
-
-        let known_name = dir.path().join("ssd_mobilenet_v2_coco_int8_qdq_ort.onnx");
-        write(&known_name, &family_member(1917, element_type::UINT8, true));
-        let by_name = resolve_path(&known_name).unwrap();
-        assert_eq!(by_name.source, How::FileName);
-        assert_eq!(by_name.description.name, "ssd-mobilenet-v2-int8");
-
-        let mut own = known::find("ssd-mobilenet-v1").unwrap();
-        "mine".clone_into(&mut own.name);
-        let beside = dir.path().join("own.toml");
-        std::fs::write(&beside, own.to_toml()).unwrap();
-        let resolved = resolve_path(&path).unwrap();
-        assert_eq!(resolved.source, How::Beside(beside));
-        assert_eq!(resolved.description, own);
-    }
-
-    #[test]
-    fn int8_is_what_the_graph_computes_and_not_what_a_label_says() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("ssd_mobilenet_v1_coco_int8_qdq_ort.onnx");
-        write(&path, &family_member(1917, element_type::UINT8, false));
-        let resolved = resolve_path(&path).unwrap();
-        assert_eq!(resolved.description.precision, Precision::Fp32);
-        assert!(
-            resolved.notes[0].contains("0 of the graph's 1 convolutions"),
-            "{:?}",
-            resolved.notes
-        );
-        // Weights alone in int8 leave the arithmetic in floats.
-        let mut model = family_member(1917, element_type::UINT8, true);
-        model
-            .graph
-            .as_mut()
-            .unwrap()
-            .node
-            .retain(|node| node.output != ["x"]);
-        assert!(!facts(&model).integer_layers.any());
-    }
-
-    #[test]
-    fn known_models_that_differ_are_not_chosen_between() {
-        let first = known::find("ssd-mobilenet-v1").unwrap();
-        let mut other = first.clone();
-        "other".clone_into(&mut other.name);
-        other.nms.iou_threshold = 0.5;
-        let model = family_member(1917, element_type::UINT8, false);
-        let graph = GraphOnDisk {
-            sha256: String::new(),
-            facts: facts(&model),
-        };
-        let mut notes = Vec::new();
-        let known = [first, other];
-        let error = describe(Path::new("own.onnx"), &graph, &known, &mut notes).unwrap_err();
-        let text = error.to_string();
-        assert!(
-            text.contains("ssd-mobilenet-v1, other") && text.contains("--model-config"),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn a_graph_that_is_not_what_the_model_file_says_is_refused_by_tensor() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("own.onnx");
-        write(&path, &family_member(100, element_type::FLOAT, false));
-        let undescribed = resolve_path(&path).unwrap_err().to_string();
-        assert!(
-            undescribed.contains("raw_boxes f32[1,100,4]"),
-            "{undescribed}"
-        );
-        let with = |config| {
-            let request = ModelRequest {
-                model: path.to_str(),
-                config: Some(config),
-                search: &[],
-            };
-            resolve(request).unwrap_err().to_string()
-        };
-        let boxes = with("ssdlite-mobilenet-v2");
-        assert!(
-            boxes.contains("output is raw_boxes f32[1,100,4], but the model file `ssdlite-mobilenet-v2` expects f32[batch,1917,4]"),
-            "{boxes}"
-        );
-        let input = with("ssd-mobilenet-v1");
-        assert!(
-            input.contains(
-                "no input `normalized_input_image_tensor` (it has image f32[1,300,300,3])"
-            ),
-            "{input}"
-        );
-    }
-
-    #[test]
-    fn a_missing_empty_or_damaged_file_is_one_clear_sentence() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("own.onnx");
-        let error = || resolve_path(&path).unwrap_err().to_string();
-        assert!(error().contains("cannot be read"), "{}", error());
-        std::fs::write(&path, []).unwrap();
-        assert!(error().contains("is empty"), "{}", error());
-        std::fs::write(&path, "<html>not found</html>").unwrap();
-        assert!(
-            error().contains("is not an ONNX model or is damaged"),
-            "{}",
-            error()
-        );
-        let tflite = resolve_path(Path::new("a/b.tflite"))
-            .unwrap_err()
-            .to_string();
-        assert!(tflite.contains("is not an ONNX file"), "{tflite}");
-    }
-
-    #[test]
-    fn no_damaged_graph_makes_the_reader_panic() {
-        let bytes = family_member(1917, element_type::UINT8, true).encode_to_vec();
-        let read = |bytes: &[u8]| decode(bytes, Path::new("x")).map(|model| facts(&model));
-        for length in 0..bytes.len() {
-            let _ = read(&bytes[..length]);
-        }
-        for place in 0..bytes.len() {
-            for bit in 0..8 {
-                let mut damaged = bytes.clone();
-                damaged[place] ^= 1 << bit;
-                let _ = read(&damaged);
-            }
-        }
-    }
-
-    #[test]
-    fn the_published_files_are_known_by_hash_and_are_what_they_say() {
-        let Ok(data) = std::env::var("DETBENCH_TEST_DATA") else {
-            eprintln!("DETBENCH_TEST_DATA is unset: skipped");
-            return;
-        };
-        let folder = Path::new(&data).join("models");
-        for (file, name, convolutions) in [
-            (
-                "ssdlite_mobilenet_v2_coco_fp32.onnx",
-                "ssdlite-mobilenet-v2",
-                (0, 88),
-            ),
-            (
-                "ssdlite_mobilenet_v2_coco_int8_qdq.onnx",
-                "ssdlite-mobilenet-v2-int8",
-                (88, 88),
-            ),
-            (
-                "ssd_mobilenet_v1_coco_fp32_dequantized.onnx",
-                "ssd-mobilenet-v1",
-                (0, 47),
-            ),
-            (
-                "ssd_mobilenet_v1_coco_int8_qdq_ort.onnx",
-                "ssd-mobilenet-v1-int8",
-                (47, 47),
-            ),
-            (
-                "ssd_mobilenet_v1_coco_quant_qdq_from_tflite.onnx",
-                "ssd-mobilenet-v1-int8-tflite",
-                (47, 47),
-            ),
-            (
-                "ssd_mobilenet_v2_coco_int8_qdq_ort.onnx",
-                "ssd-mobilenet-v2-int8",
-                (72, 72),
-            ),
-            (
-                "ssd_mobilenet_v2_coco_quant_qdq_from_tflite.onnx",
-                "ssd-mobilenet-v2-int8-tflite",
-                (72, 72),
-            ),
-        ] {
-            let resolved = resolve_path(&folder.join(file)).unwrap();
-            assert_eq!(resolved.source, How::Hash, "{file}");
-            assert_eq!(resolved.description.name, name);
-            assert_eq!(resolved.notes, Vec::<String>::new(), "{file}");
-            let layers = resolved.graph.unwrap().facts.integer_layers;
-            assert_eq!(
-                (layers.convolutions_quantized, layers.convolutions),
-                convolutions,
-                "{file}"
-            );
-        }
-    }
-}
+mod tests;

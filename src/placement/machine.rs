@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::plan::PlacementRequest;
+use crate::strict_toml::{did_you_mean, line_of_key, nearest};
 
 /// Name and text of each compiled-in preset.
 const BUILT_IN: [(&str, &str); 5] = [
@@ -78,7 +79,7 @@ pub enum MachineError {
         source: Box<toml::de::Error>,
     },
     /// A key means nothing here.
-    #[error("{}:{line}: there is no key `{key}` in a machine file; did you mean `{nearest}`?", path.display())]
+    #[error("{}:{line}: there is no key `{key}` in a machine file{}", path.display(), did_you_mean(*nearest))]
     UnknownKey {
         /// The file.
         path: PathBuf,
@@ -87,7 +88,7 @@ pub enum MachineError {
         /// The key as given.
         key: String,
         /// The known key most like it.
-        nearest: &'static str,
+        nearest: Option<&'static str>,
     },
     /// A key has a value that it cannot have.
     #[error("{}:{line}: `{key} = {value}` cannot be: {}", path.display(), source.message())]
@@ -156,12 +157,12 @@ impl MachinePreset {
             placement: PlacementRequest::default(),
         };
         for (key, value) in table {
-            let line = line_of(text, &key);
+            let line = line_of_key(text, &key);
             if !is_known(&key) {
                 return Err(MachineError::UnknownKey {
                     path: path.to_owned(),
                     line,
-                    nearest: nearest(&key),
+                    nearest: nearest(&key, PlacementRequest::KEYS.into_iter().chain(TEXT_KEYS)),
                     key,
                 });
             }
@@ -198,26 +199,6 @@ const TEXT_KEYS: [&str; 2] = ["description", "source"];
 
 fn is_known(key: &str) -> bool {
     PlacementRequest::KEYS.contains(&key) || TEXT_KEYS.contains(&key)
-}
-
-fn nearest(key: &str) -> &'static str {
-    PlacementRequest::KEYS
-        .into_iter()
-        .chain(TEXT_KEYS)
-        .max_by(|a, b| strsim::jaro_winkler(key, a).total_cmp(&strsim::jaro_winkler(key, b)))
-        .expect("there are keys")
-}
-
-/// The line on which a top-level key is set, from one.
-fn line_of(text: &str, key: &str) -> usize {
-    let sets = |line: &str| {
-        let bare = line.trim_start_matches([' ', '\t', '[', '"', '\'']);
-        bare.strip_prefix(key).is_some_and(|rest| {
-            rest.trim_start_matches([' ', '\t', '"', '\''])
-                .starts_with(['=', '.', ']'])
-        })
-    };
-    text.lines().position(sets).map_or(1, |index| index + 1)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::activation::{best_of, sigmoid, softmax};
 use super::boxes::Corners;
 use super::nms::ranking::{index_of, key};
 use super::settings::check_iou_threshold;
-use super::ssd::{check_pairs, picture_rows};
+use super::ssd::{check_pairs, picture_heads, PictureHeads};
 use super::{Activation, BoxScales, Detection, Detector, NmsMode, NmsSettings, PostprocessError};
 use crate::tensor::TensorView;
 
@@ -38,6 +38,8 @@ pub enum BoxOrder {
     Yxhw,
     /// tx, ty, tw, th.
     Xywh,
+    /// No encodings but the corners themselves: `x_min`, `y_min`, `x_max`, `y_max`.
+    Xyxy,
 }
 
 /// Whether boxes are cut to the picture, and when.
@@ -491,16 +493,12 @@ impl Detector for FamilyDetector {
         image: usize,
         detections: &mut Vec<Detection>,
     ) -> Result<(), PostprocessError> {
-        let &[boxes, scores] = outputs else {
-            return Err(PostprocessError::TensorCount {
-                found: outputs.len(),
-                expected: 2,
-                roles: "boxes, scores",
-            });
-        };
         let (anchors, columns) = (self.anchors.len(), self.columns());
-        let (encodings, stride) = picture_rows("boxes", boxes, image, anchors, 4..=usize::MAX)?;
-        let (raw, _) = picture_rows("scores", scores, image, anchors, columns..=columns)?;
+        let PictureHeads {
+            encodings,
+            stride,
+            raw,
+        } = picture_heads(outputs, image, anchors, columns)?;
         detections.clear();
         self.activate(raw);
         self.decode_all(encodings, stride);
@@ -524,6 +522,14 @@ fn decode(
     let [dy, dx, log_height, log_width] = match order {
         BoxOrder::Yxhw => [row[0], row[1], row[2], row[3]],
         BoxOrder::Xywh => [row[1], row[0], row[3], row[2]],
+        BoxOrder::Xyxy => {
+            return Corners {
+                y_min: row[1],
+                x_min: row[0],
+                y_max: row[3],
+                x_max: row[2],
+            }
+        }
     };
     let [anchor_y, anchor_x, anchor_height, anchor_width] = *anchor;
     let unscale = |encoding: f32, scale: f32| {

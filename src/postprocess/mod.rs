@@ -14,7 +14,7 @@ pub mod ssd;
 pub mod tflite;
 
 pub use families::{FamilyDetector, Procedure};
-pub use passthrough::PassThroughDetector;
+pub use passthrough::{CornerOrder, PassThroughDetector, PassThroughRules};
 pub use settings::{Activation, BoxScales, Detection, NmsMode, NmsSettings};
 pub use ssd::SsdDetector;
 

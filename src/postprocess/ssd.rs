@@ -88,16 +88,12 @@ impl Detector for SsdDetector {
         image: usize,
         detections: &mut Vec<Detection>,
     ) -> Result<(), PostprocessError> {
-        let &[boxes, scores] = outputs else {
-            return Err(PostprocessError::TensorCount {
-                found: outputs.len(),
-                expected: 2,
-                roles: "boxes, scores",
-            });
-        };
         let (anchors, columns) = (self.anchors.len(), self.columns());
-        let (encodings, stride) = picture_rows("boxes", boxes, image, anchors, 4..=usize::MAX)?;
-        let (raw, _) = picture_rows("scores", scores, image, anchors, columns..=columns)?;
+        let PictureHeads {
+            encodings,
+            stride,
+            raw,
+        } = picture_heads(outputs, image, anchors, columns)?;
         let boxes = EncodedBoxes {
             encodings,
             stride,
@@ -139,8 +135,41 @@ impl Detector for SsdDetector {
     }
 }
 
+/// One picture's part of both heads.
+pub(super) struct PictureHeads<'a> {
+    /// Rows of encodings.
+    pub encodings: &'a [f32],
+    /// Numbers in a row of encodings, four or more.
+    pub stride: usize,
+    /// Rows of scores, before the activation.
+    pub raw: &'a [f32],
+}
+
+/// Finds picture `image` in the heads of a batch, boxes before scores.
+pub(super) fn picture_heads<'a>(
+    outputs: &[TensorView<'a>],
+    image: usize,
+    anchors: usize,
+    columns: usize,
+) -> Result<PictureHeads<'a>, PostprocessError> {
+    let &[boxes, scores] = outputs else {
+        return Err(PostprocessError::TensorCount {
+            found: outputs.len(),
+            expected: 2,
+            roles: "boxes, scores",
+        });
+    };
+    let (encodings, stride) = picture_rows("boxes", boxes, image, anchors, 4..=usize::MAX)?;
+    let (raw, _) = picture_rows("scores", scores, image, anchors, columns..=columns)?;
+    Ok(PictureHeads {
+        encodings,
+        stride,
+        raw,
+    })
+}
+
 /// One picture's rows of a head, and the numbers in a row.
-pub(super) fn picture_rows<'a>(
+fn picture_rows<'a>(
     tensor: &'static str,
     view: TensorView<'a>,
     image: usize,

@@ -33,6 +33,8 @@ pub struct SessionOptions {
     pub outputs: Vec<String>,
     /// The largest batch that will be asked for.
     pub batch_size: usize,
+    /// Whether the input's first axis is the batch; a graph that takes one picture at a time has none.
+    pub has_batch_axis: bool,
     /// Where ONNX Runtime writes the graph as it optimised it.
     pub optimized_model_path: Option<PathBuf>,
     /// Where ONNX Runtime writes its profile: the beginning of the file's name.
@@ -49,6 +51,7 @@ impl Default for SessionOptions {
             entries: Vec::new(),
             outputs: Vec::new(),
             batch_size: 1,
+            has_batch_axis: true,
             optimized_model_path: None,
             profile_prefix: None,
         }
@@ -62,6 +65,7 @@ pub struct OnnxModel {
     graph: GraphInfo,
     /// The positions in `graph.outputs` of the outputs that were asked for.
     selected: Vec<usize>,
+    has_batch_axis: bool,
     /// Per batch size, from one on.
     batches: Vec<Buffers>,
     /// The batch size of the last successful run.
@@ -118,7 +122,7 @@ impl OnnxModel {
             .map_err(|error| refused(path, &error))?;
         let graph = graph_info(&session);
         let selected = select(path, &graph, &options.outputs)?;
-        check_input(path, &graph, options.batch_size)?;
+        check_input(path, &graph, options)?;
         for &position in &selected {
             check_element(path, &graph.outputs[position])?;
         }
@@ -130,6 +134,7 @@ impl OnnxModel {
             path: path.to_path_buf(),
             graph,
             selected,
+            has_batch_axis: options.has_batch_axis,
             batches,
             last_batch: None,
         })
@@ -176,12 +181,13 @@ impl OnnxModel {
         let batch = input
             .shape
             .first()
+            .filter(|_| self.has_batch_axis)
             .map_or(1, |length| usize::try_from(*length).unwrap_or(0));
         if fits && (1..=self.batches.len()).contains(&batch) {
             return Ok(batch);
         }
         let mut shape = expected.shape.clone();
-        if let (true, Some(length)) = (fits, shape.first_mut()) {
+        if let (true, true, Some(length)) = (fits, self.has_batch_axis, shape.first_mut()) {
             // The model would take it, but it was opened for smaller batches.
             *length = axis_length(self.batches.len());
         }
@@ -195,7 +201,7 @@ impl OnnxModel {
     /// Whether every run of a batch size gives outputs of the same shape: the file leaves nothing
     /// open but the batch, and the runtime's own first answer bears that out.
     fn has_fixed_shapes(&self, batch: usize, values: &[DynValue]) -> bool {
-        let is_batch_open = self.input().shape.first() == Some(&-1);
+        let is_batch_open = self.has_batch_axis && self.input().shape.first() == Some(&-1);
         self.selected.iter().zip(values).all(|(position, value)| {
             let declared = &self.graph.outputs[*position].shape;
             let ValueType::Tensor { shape: given, .. } = value.dtype() else {
@@ -412,7 +418,7 @@ fn select(path: &Path, graph: &GraphInfo, names: &[String]) -> Result<Vec<usize>
     names.iter().map(position).collect()
 }
 
-fn check_input(path: &Path, graph: &GraphInfo, batch_size: usize) -> Result<(), RunError> {
+fn check_input(path: &Path, graph: &GraphInfo, options: &SessionOptions) -> Result<(), RunError> {
     let [input] = graph.inputs.as_slice() else {
         return Err(RunError::InputCount {
             path: path.to_path_buf(),
@@ -425,7 +431,14 @@ fn check_input(path: &Path, graph: &GraphInfo, batch_size: usize) -> Result<(), 
         });
     };
     check_element(path, input)?;
-    match input.shape.first() {
+    let batch_size = options.batch_size;
+    // One picture at a time is a batch of one that the file does not write down.
+    let batch = if options.has_batch_axis {
+        input.shape.first()
+    } else {
+        Some(&1)
+    };
+    match batch {
         Some(&length) if length != -1 && length != axis_length(batch_size) => {
             Err(RunError::BatchFixed {
                 path: path.to_path_buf(),

@@ -9,4 +9,3 @@ pub mod rounds;
 pub mod test_settings;
 
 pub mod scenario_file;
-pub mod strict_toml;

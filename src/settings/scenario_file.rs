@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::rounds::ROUNDS;
-use super::strict_toml::{self, TomlError};
 use super::test_settings::TestSettings;
 use crate::scenario::{Scenario, UnknownName};
+use crate::strict_toml::{self, TomlError};
 
 /// A scenario file.
 #[derive(Debug, Clone, PartialEq)]
@@ -250,12 +250,12 @@ mod tests {
         let unknown = "title = 'x'\n[[run]]\nscenario = 'Server'\nmin_query_cont = 3\n";
         assert_eq!(
             read(unknown),
-            "my.toml, line 4: there is no setting `min_query_cont`; did you mean `min_query_count`?"
+            "my.toml:4: there is no setting `min_query_cont`; did you mean `min_query_count`?"
         );
         let wrong = "title = 'x'\n[[run]]\nscenario = 'Sever'\n";
-        assert!(read(wrong).starts_with("my.toml, line 3: there is no scenario `Sever`"));
+        assert!(read(wrong).starts_with("my.toml:3: there is no scenario `Sever`"));
         let zero = "title = 'x'\n[[run]]\nscenario = 'Server'\nserver_target_qps = 0.0\n";
-        assert!(read(zero).starts_with("my.toml, line 4: setting `server_target_qps`"));
+        assert!(read(zero).starts_with("my.toml:4: setting `server_target_qps`"));
         assert!(read("title = 'x'\nrun = []\n").contains("no [[run]] table"));
         assert!(read("title = 'x'\ntitel = 'y'\nrun = []\n").contains("did you mean `title`?"));
     }

@@ -42,6 +42,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "runtime",
             "scenario",
             "settings",
+            "strict_toml",
             "summary",
             "sut",
             "tensor",
@@ -66,7 +67,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "npz",
             "postprocess",
             "schedule",
-            "settings",
+            "strict_toml",
             "tensor",
         ],
     ),
@@ -74,10 +75,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("library", &["tensor", "units"]),
     ("main", &["cli", "runtime"]),
     ("metrics", &["units"]),
-    ("model", &["library", "postprocess"]),
+    ("model", &["library", "postprocess", "strict_toml"]),
     ("npz", &["tensor"]),
     ("peak", &["metrics", "record", "units"]),
-    ("placement", &["scenario"]),
+    ("placement", &["scenario", "strict_toml"]),
     ("plan", &["scenario", "schedule", "settings", "units"]),
     ("postprocess", &["tensor"]),
     ("record", &["issue", "units"]),
@@ -100,7 +101,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("runtime", &["fetch", "tensor"]),
     ("scenario", &[]),
     ("schedule", &["units"]),
-    ("settings", &["scenario", "schedule", "units"]),
+    (
+        "settings",
+        &["scenario", "schedule", "strict_toml", "units"],
+    ),
+    ("strict_toml", &[]),
     (
         "summary",
         &[
@@ -232,10 +237,7 @@ const PURE_BUT: &[(&str, &str, &str)] = &[(
 const LINES_MAX: usize = 700;
 
 /// Files that are longer today. They may shrink, and then their entry goes; they may not grow.
-const LONG_FILES: &[(&str, usize)] = &[
-    ("src/model/resolve.rs", 740),
-    ("src/model/tfjs/tests.rs", 750),
-];
+const LONG_FILES: &[(&str, usize)] = &[("src/model/tfjs/tests.rs", 750)];
 
 /// Names that say nothing about what is inside.
 const EMPTY_NAMES: [&str; 7] = [

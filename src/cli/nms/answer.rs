@@ -1,6 +1,7 @@
 //! The answer to one file: the op's slots, for programs and for people.
 
 use std::io::Write;
+use std::path::Path;
 
 use comfy_table::{presets, CellAlignment, Table};
 use serde::{Serialize, Serializer};
@@ -52,13 +53,18 @@ impl Serialize for Number {
 }
 
 /// Runs the op on every picture of the file.
-pub fn run(args: &NmsArgs, overrides: &Overrides, out: &mut impl Write) -> Result<(), Failure> {
-    let heads = RawHeads::read(&args.input, args.quantizations()).or_usage()?;
+pub fn run(
+    args: &NmsArgs,
+    input: &Path,
+    overrides: &Overrides,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let heads = RawHeads::read(input, args.quantizations()).or_usage()?;
     let options = overrides
         .apply(default_options(heads.columns()))
         .or_usage()?;
     let answers = (0..heads.picture_count())
-        .map(|picture| answers(args, &heads, picture, options))
+        .map(|picture| answers(args, input, &heads, picture, options))
         .collect::<Result<Vec<_>, _>>()?;
     let written = if args.json {
         write_json(out, heads.is_batch(), &answers)
@@ -98,6 +104,7 @@ fn write_json(
 /// The answers of the modes that were asked for to one picture.
 fn answers(
     args: &NmsArgs,
+    input: &Path,
     heads: &RawHeads,
     picture: usize,
     options: Options,
@@ -111,14 +118,14 @@ fn answers(
         let mut op = DetectionPostProcess::new(options).with_revision(args.tflite_revision.into());
         let mut output = Output::default();
         let median_us = heads.with_picture(picture, |inputs| {
-            op.run(inputs, &mut output)?;
-            let repeat = args
-                .repeat
-                .map(|repeat| median_us(&mut op, inputs, &mut output, repeat));
-            repeat.transpose()
+            let mut call = || op.run(inputs, &mut output);
+            match args.repeat {
+                Some(repeat) => median_us(call, repeat).map(Some),
+                None => call().map(|()| None),
+            }
         });
         let median_us = median_us.map_err(|error| {
-            let file = args.input.display();
+            let file = input.display();
             Failure::usage(if heads.is_batch() {
                 format!("{file}, picture {picture} of the batch: {error}")
             } else {

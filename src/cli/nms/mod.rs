@@ -1,14 +1,17 @@
 //! `detbench nms`: the op on raw heads from a file, and the laboratory that compares its two modes.
 
 mod answer;
+mod drawing;
 mod laboratory;
 mod report;
+mod source;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
+use super::detector_args::{ModelArgs, RuntimeArgs};
 use super::failure::{Blame, Failure};
 use super::run::args::NmsArg;
 use crate::laboratory::{Overrides, Quantizations};
@@ -19,14 +22,21 @@ const LABORATORY: &str = "The laboratory: both modes on many pictures";
 
 /// Run `TFLite_Detection_PostProcess` on raw heads, or compare its modes over many pictures
 ///
-/// One .npz file is answered slot by slot. A folder written by `run --save-raw`, or --annotations, or --sweep
-/// starts the laboratory: what each mode finds, what that is worth, and what it costs.
+/// One .npz file is answered slot by slot. --model, a folder written by `run --save-raw`, --annotations, --sweep or
+/// --draw starts the laboratory: what each mode finds, what that is worth, and what it costs. Only --model needs ONNX
+/// Runtime.
 #[derive(Debug, Clone, Args)]
 pub struct NmsArgs {
     /// A .npz file with the arrays boxes `[N,4]` or `[B,N,4]`, scores `[N,C]` or `[B,N,C]` (probabilities) and
     /// anchors `[N,4]`; or a folder written by `run --save-raw`
-    #[arg(long, value_name = "FILE.npz|DIR")]
-    pub input: PathBuf,
+    #[arg(long, value_name = "FILE.npz|DIR", required_unless_present_any = ["model", "model_config"], conflicts_with_all = ["model", "model_config"])]
+    pub input: Option<PathBuf>,
+    /// Which model to run on the pictures of --images, instead of --input.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// ONNX Runtime.
+    #[command(flatten)]
+    pub runtime: RuntimeArgs,
     /// One document of JSON on stdout and nothing else; a batch gives a list of results for each picture
     #[arg(long)]
     pub json: bool,
@@ -63,7 +73,8 @@ pub struct NmsArgs {
     /// Draw the pictures on which the modes differ most, as PNG into this folder
     #[arg(long, value_name = "DIR", help_heading = LABORATORY)]
     pub draw: Option<PathBuf>,
-    /// The folder of the pictures [default: where `run --save-raw` found them]
+    /// The folder of the pictures [default: where `run --save-raw` found them; with --model the photos that setup
+    /// fetches]
     #[arg(long, value_name = "DIR", help_heading = LABORATORY)]
     pub images: Option<PathBuf>,
     /// How many pictures to list and draw
@@ -104,11 +115,14 @@ impl NmsArgs {
         }
     }
 
-    fn is_laboratory(&self) -> bool {
-        self.input.is_dir()
+    /// The file that is answered slot by slot; `None` for the laboratory.
+    fn single_file(&self) -> Option<&Path> {
+        let input = self.input.as_deref()?;
+        let is_laboratory = input.is_dir()
             || self.annotations.is_some()
             || self.sweep.is_some()
-            || self.draw.is_some()
+            || self.draw.is_some();
+        (!is_laboratory).then_some(input)
     }
 }
 
@@ -118,10 +132,9 @@ impl NmsArgs {
 /// [`Failure`] for flags, files and options that the op refuses (exit code 2).
 pub fn run(args: &NmsArgs, out: &mut impl Write) -> Result<(), Failure> {
     let overrides = Overrides::parse(&args.set).or_usage()?;
-    if args.is_laboratory() {
-        laboratory::run(args, &overrides, out)
-    } else {
-        answer::run(args, &overrides, out)
+    match args.single_file() {
+        Some(input) => answer::run(args, input, &overrides, out),
+        None => laboratory::run(args, &overrides, out),
     }
 }
 

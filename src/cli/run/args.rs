@@ -6,6 +6,7 @@ use clap::builder::ArgPredicate;
 use clap::{Args, ValueEnum};
 
 use super::compat::CompatWord;
+use crate::cli::detector_args::{ModelArgs, ThresholdArgs};
 use crate::cli::peak::PeakArgs;
 use crate::cli::test_args::ConfArgs;
 use crate::clock::{Monotonic, SPIN, SPIN_MAX};
@@ -76,12 +77,9 @@ pub struct RunArgs {
     /// What answers: a model, or nothing at all, which shows what the harness itself costs
     #[arg(long, value_enum, default_value_t = SutArg::Model, help_heading = ON_WHAT)]
     pub sut: SutArg,
-    /// A known model or an ONNX file [default: ssdlite-mobilenet-v2]
-    #[arg(long, value_name = "NAME|FILE.onnx", help_heading = ON_WHAT)]
-    pub model: Option<String>,
-    /// The model file that describes an ONNX file
-    #[arg(long, value_name = "NAME|FILE.toml", help_heading = ON_WHAT)]
-    pub model_config: Option<String>,
+    /// The model.
+    #[command(flatten)]
+    pub model: ModelArgs,
     /// A folder of pictures [default: the photos that setup fetches]
     #[arg(long, value_name = "DIR", help_heading = ON_WHAT)]
     pub images: Option<PathBuf>,
@@ -92,21 +90,12 @@ pub struct RunArgs {
     #[arg(long, help_heading = ON_WHAT)]
     pub skip_missing: bool,
 
-    /// Regular or fast NMS, or both side by side
-    #[arg(long, value_enum, default_value_t = NmsArg::Both, help_heading = POST)]
-    pub nms: NmsArg,
-    /// Least score of a detection [default: the model file's]
-    #[arg(long, value_name = "SCORE", value_parser = parse_threshold, allow_negative_numbers = true, help_heading = POST)]
-    pub score_threshold: Option<f32>,
-    /// IoU above which a weaker box is suppressed, in (0, 1] [default: the model file's]
-    #[arg(long, value_name = "IOU", value_parser = parse_iou, allow_negative_numbers = true, help_heading = POST)]
-    pub iou_threshold: Option<f32>,
-    /// Most detections of a picture [default: the model file's]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000), help_heading = POST)]
-    pub max_detections: Option<u32>,
-    /// Most detections of a class, in regular NMS [default: the model file's]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000), help_heading = POST)]
-    pub detections_per_class: Option<u32>,
+    /// Regular or fast NMS, or both side by side [default: both; none for graphs that end in detections]
+    #[arg(long, value_enum, help_heading = POST)]
+    pub nms: Option<NmsArg>,
+    /// Thresholds and limits.
+    #[command(flatten)]
+    pub thresholds: ThresholdArgs,
 
     /// Sessions side by side [default: one for SingleStream, else one a core]
     #[arg(long, value_name = "N", value_parser = parse_count, allow_negative_numbers = true, help_heading = WHERE)]
@@ -160,6 +149,9 @@ pub struct RunArgs {
     /// Also write every sample as a span for trace viewers: `mlperf_log_trace.json`
     #[arg(long, help_heading = OUT)]
     pub trace: bool,
+    /// End an accuracy run with the summary of Collective Knowledge's program: graph, load and detection times, mAP, Recall
+    #[arg(long, requires = "accuracy_only", conflicts_with = "json", help_heading = OUT)]
+    pub ck_summary: bool,
     /// Where the run folder is made
     #[arg(long, value_name = "DIR", default_value = "results", help_heading = OUT)]
     pub output_dir: PathBuf,
@@ -172,6 +164,11 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
+    /// The modes asked for, where there is a choice.
+    pub fn nms(&self) -> NmsArg {
+        self.nms.unwrap_or(NmsArg::Both)
+    }
+
     /// The clock of the runs; this thread, and those that it starts from now on, wake in time.
     pub fn clock(&self) -> Monotonic {
         let clock = Monotonic::new().with_spin(Latency::from_micros(self.spin_us));
@@ -331,20 +328,6 @@ fn parse_warm_up(text: &str) -> Result<WarmUpArg, String> {
         .map_err(|_| "give a number of inferences or a time, such as 10 or 2s".to_owned())
 }
 
-pub(in crate::cli) fn parse_threshold(text: &str) -> Result<f32, String> {
-    match text.parse::<f32>() {
-        Ok(score) if !score.is_nan() => Ok(score),
-        _ => Err("a score threshold is a number, such as 0.3".to_owned()),
-    }
-}
-
-pub(in crate::cli) fn parse_iou(text: &str) -> Result<f32, String> {
-    match text.parse::<f32>() {
-        Ok(iou) if iou > 0.0 && iou <= 1.0 => Ok(iou),
-        _ => Err("an IoU threshold is above 0 and at most 1, such as 0.6".to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -377,17 +360,5 @@ mod tests {
         }
         assert!(parse_batch_size("4097").is_err());
         assert!(parse_data_threads("1025").is_err());
-    }
-
-    #[test]
-    fn thresholds_that_make_no_sense_are_refused() {
-        for text in ["nan", "NaN", "x", ""] {
-            assert!(parse_threshold(text).is_err(), "{text}");
-        }
-        for text in ["0", "-0.1", "1.01", "nan", "inf"] {
-            assert!(parse_iou(text).is_err(), "{text}");
-        }
-        assert_eq!(parse_iou("1"), Ok(1.0));
-        assert_eq!(parse_threshold("-1"), Ok(-1.0));
     }
 }

@@ -13,8 +13,8 @@ use crate::scenario::{Scenario, TestMode};
 use crate::settings::mlperf_conf::ConfReader;
 use crate::settings::rounds::Round;
 use crate::settings::scenario_file::{Measured, Requirement, ScenarioFile, ScenarioRun};
-use crate::settings::strict_toml::nearest;
 use crate::settings::test_settings::{split_pair, TestSettings};
+use crate::strict_toml::nearest;
 use crate::summary::Rules;
 use crate::units::Latency;
 

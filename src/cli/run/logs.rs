@@ -98,10 +98,8 @@ pub fn write_trace(
 
 /// What one detector answered, in the order of completion.
 pub fn answers_of(detector: usize, answers: &[Answer], labels: &Labels) -> Vec<AccuracyAnswer> {
-    let class = |class: u32| match labels {
-        Labels::Coco91 => Labels::category_id(class),
-        Labels::Names(_) => class,
-    };
+    // COCO's models answer with category ids, others with the numbers of their classes.
+    let class = |class: u32| labels.category_id(class).unwrap_or(class);
     let mut answers: Vec<&Answer> = answers
         .iter()
         .filter(|answer| answer.detector == detector)

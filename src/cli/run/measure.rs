@@ -7,9 +7,10 @@ use super::score::{score_one, Found};
 use super::seating::{seats, Seating};
 use super::sets::TestRequest;
 use super::subject::Subject;
+use super::verdict_on_nms::Spent;
 use super::watch::loading_bar;
 use crate::cli::failure::{Blame, Failure};
-use crate::clock::Monotonic;
+use crate::clock::{Clock, Monotonic};
 use crate::drive::Tells;
 use crate::placement::contention::Contention;
 use crate::placement::plan::Placement;
@@ -43,6 +44,8 @@ pub struct Bench<'a> {
     pub trace: bool,
     /// Which LoadGen's random streams are repeated.
     pub profile: CompatProfile,
+    /// Where time went besides measuring.
+    pub spent: Spent,
     pool: Option<(PoolKey, Pool)>,
 }
 
@@ -105,6 +108,7 @@ impl<'a> Bench<'a> {
             warm_up,
             trace: false,
             profile: CompatProfile::default(),
+            spent: Spent::default(),
             pool: None,
         }
     }
@@ -124,7 +128,9 @@ impl<'a> Bench<'a> {
             .seating
             .factory(placement, batch_size, self.subject, self.runtime);
         let name = format!("detbench {}", self.subject.description.name);
+        let begun = self.clock.now();
         let pool = Pool::start(name, &seats(placement), &factory, self.clock).map_err(blame)?;
+        self.spent.graph = self.clock.now().saturating_since(begun);
         self.pool = Some((key, pool));
         Ok(())
     }
@@ -132,10 +138,12 @@ impl<'a> Bench<'a> {
     /// Loads a set's pictures, with a bar on a terminal.
     pub fn load(&mut self, set: &LoadableSet) -> Result<Inputs, Failure> {
         let bar = loading_bar(set.distinct().len());
+        let begun = self.clock.now();
         let inputs = self
             .pictures
             .load(set.distinct(), &|done| bar.set_position(done as u64));
         bar.finish_and_clear();
+        self.spent.pictures += self.clock.now().saturating_since(begun);
         inputs
     }
 
@@ -206,7 +214,7 @@ impl<'a> Bench<'a> {
             _ => None,
         };
         let name = &self.subject.description.name;
-        let mut entry = RunEntry::new(name, self.subject.precision(), Some(nms));
+        let mut entry = RunEntry::new(name, self.subject.precision(), nms);
         if let Some(summary) = tested.performance() {
             entry = entry.with_summary(summary, plan.effective(), ask.rules);
             folder

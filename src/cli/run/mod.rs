@@ -16,6 +16,7 @@ mod score;
 mod seating;
 mod sets;
 mod subject;
+mod verdict_on_nms;
 mod watch;
 
 use std::time::SystemTime;
@@ -23,6 +24,7 @@ use std::time::SystemTime;
 use self::args::{RunArgs, SutArg, WarmUpArg};
 use self::asks::{Ask, Asked};
 use self::measure::Bench;
+pub(super) use self::pictures::open_library;
 use self::pictures::Pictures;
 use self::record_of_run::RunRecord;
 use self::score::{score_all, Found};
@@ -70,10 +72,13 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
         ));
     }
     if let Some(folder) = &args.save_raw {
-        save_raw::check(folder)?;
+        save_raw::check_folder(folder)?;
     }
     let progress = progress_for(args.json);
     let subject = Subject::prepare(args.into(), progress.as_ref())?;
+    if args.save_raw.is_some() {
+        save_raw::check_subject(&subject)?;
+    }
     let runtime = load_runtime(args.ort_lib.as_deref(), progress.as_ref())?;
     let preprocessing = &subject.description.input.preprocessing;
     let pictures = Pictures::open(args, preprocessing, progress.as_ref())?;
@@ -170,21 +175,21 @@ impl Run<'_, '_> {
 
     /// Each scenario's own test with each NMS mode.
     fn tests(&mut self) -> Result<(), Failure> {
-        let modes = self.args.nms.modes();
+        let modes = self.bench.subject.modes(self.args.nms());
         let has_test = |ask: &Ask| ask.mode.is_some() || !self.args.accuracy_only;
         let count = self.asked.asks.iter().filter(|ask| has_test(ask)).count() * modes.len();
-        let mut offline: Vec<(NmsMode, f64)> = Vec::new();
+        let mut offline: Vec<(Option<NmsMode>, f64)> = Vec::new();
         let mut number = 0;
         for (position, ask) in self.asked.asks.iter().enumerate() {
             if !has_test(ask) {
                 continue;
             }
-            for &mode in modes {
+            for &mode in &modes {
                 if is_interrupted() {
                     return Ok(());
                 }
                 number += 1;
-                let title = format!("[{number}/{count}] {} {}", ask.scenario, mode.name());
+                let title = format!("[{number}/{count}] {}", with_mode(ask.scenario, mode));
                 let name = measurement_name(self.asked, position, mode);
                 let folder = match count {
                     1 => self.folder.clone(),
@@ -221,8 +226,8 @@ impl Run<'_, '_> {
     }
 
     fn accuracy(&mut self) -> Result<(), Failure> {
-        let modes = self.args.nms.modes();
-        let Some(found) = score_all(&mut self.bench, modes, "accuracy", self.folder)? else {
+        let modes = self.bench.subject.modes(self.args.nms());
+        let Some(found) = score_all(&mut self.bench, &modes, "accuracy", self.folder)? else {
             return Ok(());
         };
         if self.args.accuracy_only {
@@ -238,22 +243,34 @@ impl Run<'_, '_> {
         {
             self.record.score(mode, &entry, &scores);
         }
+        if self.args.ck_summary {
+            self.record.tell_as_ck(self.bench.spent);
+        }
         Ok(())
     }
 }
 
+/// `Server fast`, or `Server` where NMS is the graph's own.
+fn with_mode(scenario: Scenario, mode: Option<NmsMode>) -> String {
+    match mode {
+        Some(mode) => format!("{scenario} {}", mode.name()),
+        None => scenario.to_string(),
+    }
+}
+
 /// `Server-fast`; a scenario that is asked for twice gets its position.
-fn measurement_name(asked: &Asked, position: usize, mode: NmsMode) -> String {
+fn measurement_name(asked: &Asked, position: usize, mode: Option<NmsMode>) -> String {
     let scenario = asked.asks[position].scenario;
     let same = asked
         .asks
         .iter()
         .filter(|ask| ask.scenario == scenario)
         .count();
+    let name = with_mode(scenario, mode).replace(' ', "-");
     if same > 1 {
-        format!("{}-{}-{}", position + 1, scenario, mode.name())
+        format!("{}-{name}", position + 1)
     } else {
-        format!("{}-{}", scenario, mode.name())
+        name
     }
 }
 

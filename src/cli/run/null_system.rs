@@ -1,6 +1,6 @@
 //! What the null system cannot do, and what it answers.
 
-use super::args::{NmsArg, RunArgs, TimedRegion};
+use super::args::{RunArgs, TimedRegion};
 use super::asks::Asked;
 use crate::cli::failure::Failure;
 use crate::plan::{AccuracyLogSelection, LoadableSet, Plan};
@@ -41,18 +41,21 @@ pub fn refuse_what_needs_a_model(args: &RunArgs, asked: &Asked) -> Result<(), Fa
 fn model_flag(args: &RunArgs) -> Option<&'static str> {
     let given = [
         ("--accuracy-only", args.accuracy_only),
-        ("--model", args.model.is_some()),
-        ("--model-config", args.model_config.is_some()),
+        ("--model", args.model.model.is_some()),
+        ("--model-config", args.model.model_config.is_some()),
         ("--images", args.images.is_some()),
         ("--annotations", args.annotations.is_some()),
         ("--skip-missing", args.skip_missing),
-        ("--nms", args.nms != NmsArg::Both),
-        ("--score-threshold", args.score_threshold.is_some()),
-        ("--iou-threshold", args.iou_threshold.is_some()),
-        ("--max-detections", args.max_detections.is_some()),
+        ("--nms", args.nms.is_some()),
+        (
+            "--score-threshold",
+            args.thresholds.score_threshold.is_some(),
+        ),
+        ("--iou-threshold", args.thresholds.iou_threshold.is_some()),
+        ("--max-detections", args.thresholds.max_detections.is_some()),
         (
             "--detections-per-class",
-            args.detections_per_class.is_some(),
+            args.thresholds.detections_per_class.is_some(),
         ),
         ("--warmup", args.warmup.is_some()),
         (

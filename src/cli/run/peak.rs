@@ -93,7 +93,7 @@ impl Bench<'_> {
             let threads = thread_places().unwrap_or_default();
             let settings = self.plan(&settings, ask.scenario, ask.test_mode())?;
             let name = &self.subject.description.name;
-            let mut entry = RunEntry::new(name, self.subject.precision(), Some(request.nms));
+            let mut entry = RunEntry::new(name, self.subject.precision(), request.nms);
             entry.layout = Some(layout(&placement, ask));
             Ok(Measured {
                 entry,

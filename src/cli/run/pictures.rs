@@ -1,6 +1,7 @@
 //! The pictures of a run: opened once, loaded set by set.
 
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::args::{RunArgs, TimedRegion};
@@ -50,14 +51,8 @@ impl Pictures {
             performance_count: Some(performance_count(preprocessing)),
             skip_missing: args.skip_missing,
         };
-        let (library, notes) = if let Some(folder) = &args.images {
-            let annotations = args.annotations.clone().map(AnnotationSource::File);
-            PictureLibrary::open(folder, annotations, preprocessing.clone(), options).or_usage()?
-        } else {
-            let cache = Cache::locate().or_environment()?;
-            let folder = default_pictures(&cache, progress).or_environment()?;
-            open_photos(&folder, preprocessing.clone(), options).or_environment()?
-        };
+        let (images, annotations) = (args.images.as_deref(), args.annotations.as_deref());
+        let (library, notes) = open_library(images, annotations, preprocessing, options, progress)?;
         let ground_truth = match library.annotations() {
             None => None,
             Some(AnnotationSource::File(path)) => Some(GroundTruth::read(path).or_usage()?),
@@ -120,6 +115,27 @@ impl Pictures {
         let pictures = self.library.pictures().iter();
         pictures.map(|picture| picture.image_id).collect()
     }
+}
+
+/// The pictures of a folder, or the default photos, which are fetched when needed.
+///
+/// # Errors
+/// [`Failure`]: a folder or annotations that cannot be used, photos that cannot be fetched.
+pub fn open_library(
+    images: Option<&Path>,
+    annotations: Option<&Path>,
+    preprocessing: &Preprocessing,
+    options: LibraryOptions,
+    progress: &dyn Progress,
+) -> Result<(PictureLibrary, Vec<Note>), Failure> {
+    if let Some(folder) = images {
+        let annotations = annotations.map(|file| AnnotationSource::File(file.to_owned()));
+        return PictureLibrary::open(folder, annotations, preprocessing.clone(), options)
+            .or_usage();
+    }
+    let cache = Cache::locate().or_environment()?;
+    let folder = default_pictures(&cache, progress).or_environment()?;
+    open_photos(&folder, preprocessing.clone(), options).or_environment()
 }
 
 fn performance_count(preprocessing: &Preprocessing) -> NonZeroUsize {

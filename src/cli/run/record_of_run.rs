@@ -11,9 +11,11 @@ use super::measure::{Conditions, Measured};
 use super::pictures::Pictures;
 use super::seating::Seating;
 use super::subject::Subject;
+use super::verdict_on_nms::{ck_summary, comparison, Spent};
 use crate::accuracy::{twelve_lines, CocoScores};
 use crate::cli::failure::{Blame, Failure};
 use crate::library::SampleLibrary;
+use crate::model::Reading;
 use crate::placement::plan::Pin;
 use crate::placement::{CpuList, Fact, Host};
 use crate::postprocess::NmsMode;
@@ -32,7 +34,9 @@ pub struct RunRecord {
     few_pictures: bool,
     entries: Vec<RunEntry>,
     runs: Vec<Conditions>,
-    scores: Vec<(NmsMode, CocoScores)>,
+    scores: Vec<(Option<NmsMode>, CocoScores)>,
+    /// Collective Knowledge's summary, if it was asked for.
+    ck: String,
     complete: bool,
     failure: Option<String>,
 }
@@ -48,8 +52,9 @@ impl RunRecord {
         pictures: &Pictures,
     ) -> Self {
         let host = Host::of_this_machine(&seating.topology, &seating.allowance);
+        let modes = subject.modes(args.nms());
         let expectation = (!args.accuracy_only).then(|| {
-            let text = asked.expectation(args.nms.modes().len());
+            let text = asked.expectation(modes.len());
             format!("expect    {text}\n")
         });
         let mut notes = if args.accuracy_only {
@@ -83,7 +88,7 @@ impl RunRecord {
                 "described_by": subject.source,
                 "integer_layers": subject.facts.integer_layers,
                 "preprocessing": preprocessing,
-                "nms": subject.nms,
+                "nms": subject.reading.raw_heads().map(|(raw, _)| raw.nms),
             },
             "pictures": {
                 "name": pictures.library.name(),
@@ -91,7 +96,7 @@ impl RunRecord {
                 "annotations": pictures.library.annotations().map(ToString::to_string),
             },
             "timed_region": args.timed_region.describe(),
-            "nms_order": args.nms.modes(),
+            "nms_order": modes,
             "spin_us": args.spin_us,
             "command_line": std::env::args().collect::<Vec<_>>(),
             "compat": asked.compat.profile.name(),
@@ -110,6 +115,7 @@ impl RunRecord {
             entries: Vec::new(),
             runs: Vec::new(),
             scores: Vec::new(),
+            ck: String::new(),
             complete: false,
             failure: None,
         }
@@ -135,28 +141,34 @@ impl RunRecord {
     }
 
     /// Keeps a mode's scores, unless it has some: the model finds the same every time.
-    fn keep(&mut self, mode: NmsMode, scores: &CocoScores) {
+    fn keep(&mut self, mode: Option<NmsMode>, scores: &CocoScores) {
         if self.scores.iter().all(|(held, _)| *held != mode) {
             self.scores.push((mode, scores.clone()));
         }
     }
 
     /// Adds an entry without performance.
-    pub fn add_accuracy_only(&mut self, mode: NmsMode) {
-        let entry = RunEntry::new(&self.model, &self.precision, Some(mode));
+    pub fn add_accuracy_only(&mut self, mode: Option<NmsMode>) {
+        let entry = RunEntry::new(&self.model, &self.precision, mode);
         self.entries.push(entry);
     }
 
     /// Gives all entries of a mode their accuracy.
-    pub fn score(&mut self, mode: NmsMode, accuracy: &AccuracyEntry, scores: &CocoScores) {
-        for entry in self
-            .entries
-            .iter_mut()
-            .filter(|entry| entry.nms == Some(mode))
-        {
+    pub fn score(&mut self, mode: Option<NmsMode>, accuracy: &AccuracyEntry, scores: &CocoScores) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.nms == mode) {
             entry.accuracy = Some(accuracy.clone());
         }
         self.keep(mode, scores);
+    }
+
+    /// Ends the report with Collective Knowledge's summary of an accuracy run.
+    pub fn tell_as_ck(&mut self, spent: Spent) {
+        let accuracy = self
+            .entries
+            .iter()
+            .find_map(|entry| entry.accuracy.as_ref());
+        let count = accuracy.map_or(0, |accuracy| accuracy.picture_count);
+        self.ck = ck_summary(spent, count, &self.scores);
     }
 
     /// Says that everything that was asked for was measured.
@@ -189,7 +201,7 @@ impl RunRecord {
         let per_category: serde_json::Map<String, Value> = self
             .scores
             .iter()
-            .map(|(mode, scores)| (mode.name().to_owned(), Value::from(category(scores))))
+            .map(|(mode, scores)| (mode_word(*mode).to_owned(), Value::from(category(scores))))
             .collect();
         let document = json!({
             "schema_version": SCHEMA_VERSION,
@@ -257,11 +269,12 @@ impl RunRecord {
                 let _ = writeln!(
                     text,
                     "{} NMS:\n{}",
-                    mode.name(),
+                    mode_word(*mode),
                     twelve_lines(&scores.stats)
                 );
             }
         }
+        text.push_str(&comparison(&self.entries, &self.scores));
         if self.few_pictures && !self.scores.is_empty() {
             text.push_str("note: accuracy on so few pictures is a smoke test; pass --images DIR --annotations FILE for a real one.\n");
         }
@@ -272,8 +285,14 @@ impl RunRecord {
             text.push_str("The run is incomplete: it was interrupted.\n");
         }
         let _ = writeln!(text, "results in {}", folder.path().display());
+        text.push_str(&self.ck);
         text
     }
+}
+
+/// The word for a mode; `graph` where NMS is the graph's own.
+fn mode_word(mode: Option<NmsMode>) -> &'static str {
+    mode.map_or("graph", NmsMode::name)
 }
 
 /// How many instances, on which CPUs, and where their threads were seen after warm-up.
@@ -336,7 +355,6 @@ fn heading(
 ) -> String {
     let mut text = String::new();
     let description = &subject.description;
-    let nms = &subject.nms;
     let _ = writeln!(
         text,
         "model     {} ({}), {}",
@@ -350,11 +368,18 @@ fn heading(
         pictures.library.total_count(),
         pictures.library.name()
     );
-    let _ = writeln!(
-        text,
-        "detect    score threshold {}, IoU threshold {}, at most {} detections a picture",
-        nms.score_threshold, nms.iou_threshold, nms.max_detections
-    );
+    let _ = match &subject.reading {
+        Reading::RawHeads { raw, .. } => writeln!(
+            text,
+            "detect    score threshold {}, IoU threshold {}, at most {} detections a picture",
+            raw.nms.score_threshold, raw.nms.iou_threshold, raw.nms.max_detections
+        ),
+        Reading::Detections(rules) => writeln!(
+            text,
+            "detect    NMS inside the graph; score threshold {}",
+            rules.score_threshold
+        ),
+    };
     let _ = writeln!(
         text,
         "machine   {}, {} of {} CPUs, VNNI {}; ONNX Runtime {}",

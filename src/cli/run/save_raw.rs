@@ -4,9 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::measure::Bench;
+use super::subject::Subject;
 use super::watch::loading_bar;
 use crate::cli::failure::{Blame, Failure};
-use crate::cli::inference::Inference;
+use crate::cli::inference::{no_raw_heads, Inference};
 use crate::cli::interrupt::is_interrupted;
 use crate::laboratory::folder::{RawFolder, RawPicture};
 use crate::library::{PictureEntry, SampleLibrary};
@@ -14,8 +15,16 @@ use crate::npz::write_npz;
 use crate::tensor::{TensorData, TensorView};
 use crate::units::SampleIndex;
 
+/// Refuses a model that has nothing to save, before anything is measured.
+pub fn check_subject(subject: &Subject) -> Result<(), Failure> {
+    match subject.reading.raw_heads() {
+        Some(_) => Ok(()),
+        None => Err(no_raw_heads(&subject.description.name)),
+    }
+}
+
 /// Makes the folder, so that a run does not end with a folder that cannot be made.
-pub fn check(folder: &Path) -> Result<(), Failure> {
+pub fn check_folder(folder: &Path) -> Result<(), Failure> {
     fs::create_dir_all(folder)
         .map_err(|error| Failure::usage(format!("--save-raw {}: {error}", folder.display())))
 }
@@ -23,15 +32,12 @@ pub fn check(folder: &Path) -> Result<(), Failure> {
 /// Infers every picture once more, outside any measurement, and writes an archive for each.
 pub fn save(bench: &Bench<'_>, folder: &Path) -> Result<(), Failure> {
     let subject = bench.subject;
+    let Some((raw, anchors)) = subject.reading.raw_heads() else {
+        return Err(no_raw_heads(&subject.description.name));
+    };
     let description = &subject.description;
     let mut inference = Inference::open(subject, bench.runtime)?;
-    let mut described = RawFolder::new(
-        description.name.clone(),
-        description.labels.clone(),
-        description.heads.classes,
-        subject.nms,
-        description.box_scales,
-    );
+    let mut described = RawFolder::new(&description.name, &description.labels, raw);
     let library = &bench.pictures.library;
     let bar = loading_bar(library.total_count());
     for (index, entry) in (0..).map(SampleIndex).zip(library.pictures()) {
@@ -42,7 +48,7 @@ pub fn save(bench: &Bench<'_>, folder: &Path) -> Result<(), Failure> {
         inference.run(samples.tensor(index))?;
         let (boxes, scores) = inference.raw_heads()?;
         let file = PathBuf::from(format!("{}.npz", entry.image_id));
-        write_heads(&folder.join(&file), subject.anchors(), &boxes, &scores)?;
+        write_heads(&folder.join(&file), anchors, &boxes, &scores)?;
         described.pictures.push(raw_picture(file, entry));
         bar.inc(1);
     }

@@ -8,11 +8,11 @@ use crossbeam::channel::unbounded;
 use super::logs;
 use super::measure::{blame, Bench};
 use crate::accuracy::{score, write_results, CocoDetection, CocoScores};
+use crate::cli::categories::categories;
 use crate::cli::failure::{Blame, Failure};
 use crate::cli::interrupt::{is_interrupted, INTERRUPTED};
 use crate::clock::Clock;
 use crate::drive::{run_set, Control, Ending, Stand, NO_PROGRESS_LIMIT};
-use crate::model::Labels;
 use crate::postprocess::NmsMode;
 use crate::report::document::AccuracyEntry;
 use crate::report::folder::RunFolder;
@@ -26,8 +26,8 @@ use super::watch::Watch;
 
 /// What was found with one NMS mode.
 pub struct Found {
-    /// The mode.
-    pub mode: NmsMode,
+    /// The mode; `None` where NMS is the graph's own.
+    pub mode: Option<NmsMode>,
     /// Its score.
     pub entry: AccuracyEntry,
     /// Its score by category.
@@ -40,7 +40,7 @@ pub struct Found {
 /// When the model fails, or a detection cannot be scored.
 pub fn score_all(
     bench: &mut Bench<'_>,
-    modes: &[NmsMode],
+    modes: &[Option<NmsMode>],
     title: &str,
     folder: &RunFolder,
 ) -> Result<Option<Vec<Found>>, Failure> {
@@ -109,15 +109,16 @@ pub fn score_all(
     if is_interrupted() {
         return Ok(None);
     }
+    for (_, _, summary) in &runs {
+        bench.spent.detection += summary.elapsed;
+    }
     let answers: Vec<Answer> = receiver.iter().collect();
     let shown: Vec<_> = runs
         .iter()
         .map(|(set, at, shown)| (*set, *at, shown))
         .collect();
     for (detector, mode) in modes.iter().enumerate() {
-        let folder = folder
-            .sub(&format!("accuracy-{}", mode.name()))
-            .or_environment()?;
+        let folder = folder.sub(&with_mode("accuracy", *mode)).or_environment()?;
         let labels = &bench.subject.description.labels;
         let logged = logs::answers_of(detector, &answers, labels);
         let request = logs::Request {
@@ -146,7 +147,7 @@ pub fn score_all(
 /// When a detection cannot be scored or the results cannot be written.
 pub fn score_one(
     bench: &Bench<'_>,
-    mode: NmsMode,
+    mode: Option<NmsMode>,
     answers: Vec<Answer>,
     folder: &RunFolder,
 ) -> Result<Found, Failure> {
@@ -161,17 +162,17 @@ pub fn score_one(
 /// Detections of each mode as COCO's, in the order of the library, best first within a picture.
 fn sort_out(
     bench: &Bench<'_>,
-    modes: &[NmsMode],
+    modes: &[Option<NmsMode>],
     answers: impl Iterator<Item = Answer>,
 ) -> Result<Vec<Vec<CocoDetection>>, Failure> {
     let pictures = bench.pictures.library.pictures();
-    let category = categories(bench)?;
+    let categories = class_categories(bench)?;
     let mut by_mode = vec![vec![Vec::new(); pictures.len()]; modes.len()];
     for answer in answers {
         let picture = &pictures[answer.sample.as_usize()];
         let size = (picture.width, picture.height);
         let named = answer.detections.iter().filter_map(|detection| {
-            let category = category(detection.class)?;
+            let category = (*categories.get(detection.class as usize)?)?;
             Some(CocoDetection::from_detection(
                 detection,
                 picture.image_id,
@@ -187,39 +188,26 @@ fn sort_out(
         .collect())
 }
 
-/// From the model's classes to the ground truth's categories.
-///
-/// COCO models number their classes by category id; other models name theirs, and the names
-/// are looked up in the ground truth. A class that the ground truth does not have is not scored.
-fn categories(bench: &Bench<'_>) -> Result<impl Fn(u32) -> Option<i64>, Failure> {
-    let labels = bench.subject.description.labels.clone();
+/// The category of each of the model's classes; `None` for a class that is not scored.
+fn class_categories(bench: &Bench<'_>) -> Result<Vec<Option<i64>>, Failure> {
     let truth = bench.pictures.ground_truth.as_ref();
-    let named: Vec<(i64, String)> = truth.map_or_else(Vec::new, |truth| {
-        let categories = truth.categories();
-        categories.map(|(id, name)| (id, name.to_owned())).collect()
-    });
-    if let (Labels::Names(names), Some(_)) = (&labels, truth) {
-        let is_known = |name: &String| named.iter().any(|(_, known)| known == name);
-        if !names.iter().any(is_known) {
-            return Err(Failure::usage(format!(
-                "none of the classes of {} is a category of the annotations; give annotations of the model's own data set",
-                bench.subject.description.name
-            )));
-        }
+    let truth = truth.expect("accuracy is only asked for with ground truth");
+    let description = &bench.subject.description;
+    categories(&description.labels, truth)
+        .map_err(|error| Failure::usage(format!("{}: {error}", description.name)))
+}
+
+/// `detections-fast`, or `detections` where NMS is the graph's own.
+fn with_mode(word: &str, mode: Option<NmsMode>) -> String {
+    match mode {
+        Some(mode) => format!("{word}-{}", mode.name()),
+        None => word.to_owned(),
     }
-    Ok(move |class: u32| match &labels {
-        Labels::Coco91 => Some(i64::from(Labels::category_id(class))),
-        Labels::Names(_) => {
-            let name = labels.name(class)?;
-            let found = named.iter().find(|(_, known)| known == name);
-            found.map(|(id, _)| *id)
-        }
-    })
 }
 
 fn conclude(
     bench: &Bench<'_>,
-    mode: NmsMode,
+    mode: Option<NmsMode>,
     detections: &[CocoDetection],
     image_ids: &[i64],
     several: bool,
@@ -232,7 +220,7 @@ fn conclude(
         .expect("accuracy is only asked for with ground truth");
     let scores = score(truth, detections, Some(image_ids)).or_usage()?;
     let name = if several {
-        format!("detections_{}.json", mode.name())
+        format!("{}.json", with_mode("detections", mode).replace('-', "_"))
     } else {
         "detections.json".to_owned()
     };

@@ -66,6 +66,7 @@ impl Seating {
                 entries: self.options.clone(),
                 outputs: subject.outputs(),
                 batch_size,
+                has_batch_axis: subject.has_batch_axis(),
                 ..SessionOptions::default()
             })
             .collect();

@@ -42,7 +42,7 @@ pub struct TestRequest<'a> {
     /// What is asked.
     pub ask: &'a Ask,
     /// With which NMS.
-    pub nms: NmsMode,
+    pub nms: Option<NmsMode>,
     /// What the Offline run before it reached.
     pub offline_rate: Option<f64>,
     /// For the person who waits.

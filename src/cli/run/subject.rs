@@ -5,16 +5,16 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::args::RunArgs;
+use super::args::{NmsArg, RunArgs};
+use crate::cli::detector_args::{ModelArgs, ThresholdArgs};
 use crate::cli::failure::{Blame, Failure};
 use crate::fetch::cache::sha256_of_file;
 use crate::fetch::{default_model_files, Cache, Progress};
 use crate::model::description::ModelDescription;
 use crate::model::onnx::GraphFacts;
 use crate::model::resolve::{resolve, How, ModelRequest, OnnxSource, Resolved};
-use crate::model::tfjs;
-use crate::postprocess::families::{FamilyDetector, FamilyHeads};
-use crate::postprocess::{Detector, NmsMode, NmsSettings, PostprocessError, SsdDetector};
+use crate::model::{tfjs, Reading};
+use crate::postprocess::{NmsMode, NmsSettings};
 use crate::runtime::{locate, LocateError, Runtime, Source};
 use crate::sut::pool::DetectorFactory;
 
@@ -32,55 +32,30 @@ pub struct Subject {
     pub source: How,
     /// What the user should know.
     pub notes: Vec<String>,
-    /// Thresholds and limits after the flags.
-    pub nms: NmsSettings,
-    anchors: Vec<[f32; 4]>,
+    /// How its outputs become detections, after the flags.
+    pub reading: Reading,
 }
 
-/// A detector that workers copy.
-enum ReadyDetector {
-    Op(SsdDetector),
-    Family(FamilyDetector),
-}
-
-impl ReadyDetector {
-    fn to_boxed(&self) -> Box<dyn Detector> {
-        match self {
-            Self::Op(detector) => Box::new(detector.clone()),
-            Self::Family(detector) => Box::new(detector.clone()),
-        }
-    }
-}
-
-/// Which model, and what differs from its model file.
+/// Which model, what differs from its model file, and which NMS modes.
 #[derive(Debug, Clone, Copy)]
 pub struct SubjectRequest<'a> {
-    /// `--model`.
-    pub model: Option<&'a str>,
-    /// `--model-config`.
-    pub config: Option<&'a str>,
-    /// The modes that will be used.
-    pub modes: &'a [NmsMode],
-    /// `--score-threshold`.
-    pub score_threshold: Option<f32>,
-    /// `--iou-threshold`.
-    pub iou_threshold: Option<f32>,
-    /// `--max-detections`.
-    pub max_detections: Option<u32>,
-    /// `--detections-per-class`.
-    pub detections_per_class: Option<u32>,
+    /// Which model.
+    pub model: &'a ModelArgs,
+    /// What differs from its model file.
+    pub thresholds: &'a ThresholdArgs,
+    /// The modes that will be used, where there is a choice.
+    pub nms: NmsArg,
+    /// Whether the user named them.
+    pub names_mode: bool,
 }
 
 impl<'a> From<&'a RunArgs> for SubjectRequest<'a> {
     fn from(args: &'a RunArgs) -> Self {
         Self {
-            model: args.model.as_deref(),
-            config: args.model_config.as_deref(),
-            modes: args.nms.modes(),
-            score_threshold: args.score_threshold,
-            iou_threshold: args.iou_threshold,
-            max_detections: args.max_detections,
-            detections_per_class: args.detections_per_class,
+            model: &args.model,
+            thresholds: &args.thresholds,
+            nms: args.nms(),
+            names_mode: args.nms.is_some(),
         }
     }
 }
@@ -101,8 +76,8 @@ impl Subject {
     pub fn prepare(asked: SubjectRequest<'_>, progress: &dyn Progress) -> Result<Self, Failure> {
         let search = search_folders();
         let request = ModelRequest {
-            model: asked.model,
-            config: asked.config,
+            model: asked.model.model.as_deref(),
+            config: asked.model.model_config.as_deref(),
             search: &search,
         };
         let resolved = resolve(request).or_usage()?;
@@ -127,21 +102,29 @@ impl Subject {
             }
         };
         let graph = resolved.graph.expect("a file on disk was read");
-        let anchors = resolved.description.anchors.load().or_usage()?;
+        let mut reading = Reading::new(&resolved.description, &graph.constants).or_usage()?;
+        asked.overlay(&resolved.description.name, &mut reading)?;
         let subject = Self {
-            nms: thresholds(resolved.description.nms, asked),
+            reading,
             description: resolved.description,
             onnx,
             sha256: graph.sha256,
             facts: graph.facts,
             source: resolved.source,
             notes: resolved.notes,
-            anchors,
         };
-        for &mode in asked.modes {
-            subject.detector(mode).or_usage()?;
+        for mode in subject.modes(asked.nms) {
+            subject.reading.detector(mode).or_usage()?;
         }
         Ok(subject)
+    }
+
+    /// The NMS modes to run, in their order: those asked for, or `None` where NMS is the graph's own.
+    pub fn modes(&self, asked: NmsArg) -> Vec<Option<NmsMode>> {
+        match &self.reading {
+            Reading::RawHeads { .. } => asked.modes().iter().copied().map(Some).collect(),
+            Reading::Detections(_) => vec![None],
+        }
     }
 
     /// `fp32` or `int8`, by the graph's own layers.
@@ -149,69 +132,69 @@ impl Subject {
         self.description.precision.name()
     }
 
-    fn detector(&self, mode: NmsMode) -> Result<ReadyDetector, PostprocessError> {
-        let heads = &self.description.heads;
-        let Some(procedure) = self.description.family.procedure() else {
-            let detector = SsdDetector::new(
-                mode,
-                self.anchors.clone(),
-                self.description.box_scales,
-                self.nms,
-                heads.activation,
-                heads.classes as usize,
-                heads.background,
-            );
-            return detector.map(ReadyDetector::Op);
+    /// Makes each worker's detectors, one for each mode of [`Self::modes`].
+    pub fn detectors(&self, modes: &[Option<NmsMode>]) -> DetectorFactory {
+        let (reading, modes) = (self.reading.clone(), modes.to_vec());
+        let make = move |&mode: &Option<NmsMode>| {
+            let detector = reading.detector(mode);
+            detector.expect("tried when the model was prepared")
         };
-        let rules = self.description.procedure.apply(procedure.rules());
-        let heads = FamilyHeads {
-            anchors: self.anchors.clone(),
-            scales: self.description.box_scales,
-            activation: heads.activation,
-            classes: heads.classes as usize,
-            background: heads.background,
-        };
-        FamilyDetector::new(mode, procedure, rules, heads, self.nms).map(ReadyDetector::Family)
-    }
-
-    /// The boxes that the box head is relative to.
-    pub fn anchors(&self) -> &[[f32; 4]] {
-        &self.anchors
-    }
-
-    /// Makes each worker's detectors, one for each mode.
-    pub fn detectors(&self, modes: &[NmsMode]) -> DetectorFactory {
-        let ready: Vec<ReadyDetector> = modes
-            .iter()
-            .map(|&mode| {
-                self.detector(mode)
-                    .expect("tried when the model was prepared")
-            })
-            .collect();
-        Arc::new(move || ready.iter().map(ReadyDetector::to_boxed).collect())
+        Arc::new(move || modes.iter().map(&make).collect())
     }
 
     /// The outputs that the detectors take, in their order.
     pub fn outputs(&self) -> Vec<String> {
-        let heads = &self.description.heads;
-        vec![heads.boxes.clone(), heads.scores.clone()]
+        self.description.outputs.tensor_names()
+    }
+
+    /// Whether the graph takes several pictures at once.
+    pub fn has_batch_axis(&self) -> bool {
+        self.description.input.preprocessing.layout.has_batch_axis()
     }
 }
 
-fn thresholds(mut nms: NmsSettings, asked: SubjectRequest<'_>) -> NmsSettings {
-    if let Some(score) = asked.score_threshold {
-        nms.score_threshold = score;
+impl SubjectRequest<'_> {
+    /// The first flag that asks something of NMS that only raw heads can give.
+    fn flag_for_raw_heads(&self) -> Option<&'static str> {
+        let own = self.thresholds;
+        let flags = [
+            ("--nms", self.names_mode),
+            ("--iou-threshold", own.iou_threshold.is_some()),
+            ("--max-detections", own.max_detections.is_some()),
+            ("--detections-per-class", own.detections_per_class.is_some()),
+        ];
+        let given = flags.into_iter().find(|(_, is_given)| *is_given);
+        given.map(|(flag, _)| flag)
     }
-    if let Some(iou) = asked.iou_threshold {
-        nms.iou_threshold = iou;
+
+    /// Lays the flags over the model file's thresholds and limits.
+    fn overlay(&self, model: &str, reading: &mut Reading) -> Result<(), Failure> {
+        let own = self.thresholds;
+        match reading {
+            Reading::RawHeads { raw, .. } => {
+                let file = raw.nms;
+                raw.nms = NmsSettings {
+                    score_threshold: own.score_threshold.unwrap_or(file.score_threshold),
+                    iou_threshold: own.iou_threshold.unwrap_or(file.iou_threshold),
+                    max_detections: own.max_detections.unwrap_or(file.max_detections),
+                    detections_per_class: own
+                        .detections_per_class
+                        .unwrap_or(file.detections_per_class),
+                    ..file
+                };
+                Ok(())
+            }
+            Reading::Detections(rules) => {
+                rules.score_threshold = own.score_threshold.unwrap_or(rules.score_threshold);
+                match self.flag_for_raw_heads() {
+                    None => Ok(()),
+                    Some(flag) => Err(Failure::usage(format!(
+                        "{flag} has no meaning for {model}: its graph ends in detections, so NMS is its own; remove {flag}"
+                    ))),
+                }
+            }
+        }
     }
-    if let Some(count) = asked.max_detections {
-        nms.max_detections = count;
-    }
-    if let Some(count) = asked.detections_per_class {
-        nms.detections_per_class = count;
-    }
-    nms
 }
 
 /// The default model as ONNX: from the cache, else imported from the published files.

@@ -2,7 +2,9 @@
 
 pub mod builder;
 pub mod proto;
+pub mod rows;
 pub mod signature;
 
 pub use builder::{Axis, GraphBuilder};
+pub use rows::{four_columns, FourColumns};
 pub use signature::{AxisLength, GraphFacts, GraphSignature, IntegerLayers, ReadError, TensorInfo};

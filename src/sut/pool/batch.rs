@@ -19,7 +19,7 @@ pub(super) struct Batch {
 impl Batch {
     pub fn new(assignment: &Assignment) -> Self {
         let shape = match &assignment.inputs {
-            Inputs::Prepared(samples) => samples.sample_shape(),
+            Inputs::Prepared(samples) => samples.sample_shape().to_vec(),
             Inputs::Encoded(recipe) => recipe.sample_shape(),
         };
         Self {
@@ -27,7 +27,7 @@ impl Batch {
             size: assignment.batch_size,
             works: Vec::with_capacity(assignment.batch_size),
             gathered: None,
-            shape: shape.to_vec(),
+            shape,
         }
     }
 

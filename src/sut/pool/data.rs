@@ -26,8 +26,8 @@ pub struct Recipe {
 }
 
 impl Recipe {
-    pub(super) fn sample_shape(&self) -> [i64; 4] {
-        self.preprocessing.shape(1)
+    pub(super) fn sample_shape(&self) -> Vec<i64> {
+        self.preprocessing.sample_shape()
     }
 
     fn new_buffer(&self) -> TensorBuffer {

@@ -1,0 +1,73 @@
+//! Why no model could be found.
+
+use std::path::PathBuf;
+
+use super::super::description::DescriptionError;
+use super::super::onnx::ReadError;
+use super::super::signature::SignatureError;
+use crate::strict_toml::did_you_mean;
+
+/// Why no model could be found.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    /// A name that nothing has.
+    #[error("{flag} {name}: no such model or file{}; known models: {}", did_you_mean(nearest.as_deref()), known.join(", "))]
+    Unknown {
+        /// The flag.
+        flag: &'static str,
+        /// As written.
+        name: String,
+        /// The nearest known name.
+        nearest: Option<String>,
+        /// All known names.
+        known: Vec<String>,
+    },
+    /// The graph cannot be read.
+    #[error(transparent)]
+    Graph(#[from] ReadError),
+    /// The model file cannot be read.
+    #[error(transparent)]
+    Description(#[from] DescriptionError),
+    /// Graph and model file do not belong together.
+    #[error("{}: {source}", path.display())]
+    Signature {
+        /// The graph's file.
+        path: PathBuf,
+        /// The difference.
+        source: Box<SignatureError>,
+    },
+    /// Known models that differ fit equally well.
+    #[error("{} could be any of {}, which give different results; pass --model-config with one of them", path.display(), names.join(", "))]
+    Ambiguous {
+        /// The graph's file.
+        path: PathBuf,
+        /// The models.
+        names: Vec<String>,
+    },
+    /// Nothing describes the graph.
+    #[error("{} takes {inputs} and gives {outputs}, which no known model does; write {} or pass --model-config", path.display(), path.with_extension("toml").display())]
+    Undescribed {
+        /// The graph's file.
+        path: PathBuf,
+        /// Its inputs.
+        inputs: String,
+        /// Its outputs.
+        outputs: String,
+    },
+    /// A model of another format.
+    #[error("{} is not an ONNX file; convert it first (`detbench import` reads TensorFlow.js directories)", path.display())]
+    OtherFormat {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A named model whose file is not on this machine.
+    #[error("the file of model `{name}` was not found: looked for {} in {}; pass --model FILE.onnx", files.join(", "), searched.join(", "))]
+    NotHere {
+        /// The model.
+        name: String,
+        /// Its files' names.
+        files: Vec<String>,
+        /// The folders.
+        searched: Vec<String>,
+    },
+}
