@@ -561,7 +561,7 @@ mod tests {
                 _ if key.ends_with("percentile") || key.ends_with("probability") => {
                     "0.5".to_owned()
                 }
-                _ if key.ends_with("precision") => "7".to_owned(),
+                _ if key.ends_with("precision") || key.ends_with("threads") => "7".to_owned(),
                 _ if key.ends_with("unique") || key.ends_with("same") => "true".to_owned(),
                 _ if key.ends_with("queries") && key.contains("coalesce") => "true".to_owned(),
                 _ if key.ends_with("permutation") => "true".to_owned(),
