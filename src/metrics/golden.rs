@@ -144,6 +144,7 @@ fn golden_latencies_of_loadgen_give_its_own_figures() {
             &summary,
             &LatencySummary::from_unsorted(&mut latencies).unwrap(),
         );
+        latencies.sort_unstable();
         match scenario {
             "SingleStream" => check_single_stream(&summary, &latencies),
             "Server" => check_server(&summary, &latencies),
