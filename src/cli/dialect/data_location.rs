@@ -66,7 +66,8 @@ fn is_tfrecord(path: &Path) -> bool {
     name.contains(".record") || name.contains(".tfrecord") || name.contains("-of-0")
 }
 
-/// `annotations/instances_FOLDER.json` beside or above the pictures, or `annotations.json`.
+/// `annotations/instances_FOLDER.json` beside or above the pictures, `annotations.json` or
+/// `instances.json`.
 fn annotations_of(images: &Path, location: &Path) -> Option<PathBuf> {
     let mut names: Vec<String> = PICTURE_FOLDERS
         .iter()
@@ -75,7 +76,7 @@ fn annotations_of(images: &Path, location: &Path) -> Option<PathBuf> {
     if let Some(own) = images.file_name() {
         names.insert(0, format!("instances_{}.json", own.to_string_lossy()));
     }
-    names.push("annotations.json".to_owned());
+    names.extend(["annotations.json", "instances.json"].map(str::to_owned));
     let above = images.parent().unwrap_or(location);
     let roots = [location, above];
     let folders = roots

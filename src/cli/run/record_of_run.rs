@@ -54,7 +54,9 @@ impl RunRecord {
     ) -> Self {
         let host = Host::of_this_machine(&seating.topology, &seating.allowance);
         let modes = subject.modes(args.nms());
-        let expectation = (!args.accuracy_only).then(|| {
+        // A dialect counts steps, whatever time they take.
+        let is_timed = !args.accuracy_only && args.told.is_none();
+        let expectation = is_timed.then(|| {
             let text = asked.expectation(modes.len());
             format!("expect    {text}\n")
         });

@@ -41,7 +41,6 @@ fn gives(line: &str, expected: &[&str]) {
                 "{line}: {word} in {words:?}"
             );
         }
-        assert!(!words.iter().any(|word| word == line), "{line} stayed");
     }
 }
 
