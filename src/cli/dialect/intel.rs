@@ -165,7 +165,7 @@ impl Launch {
             "--in-graph" => self.in_graph = Some(PathBuf::from(value)),
             "--data-location" => self.data_location = Some(PathBuf::from(value)),
             "--batch-size" if value == "-1" => {
-                self.note("--batch-size -1", "a batch of one is taken")
+                self.note("--batch-size -1", "a batch of one is taken");
             }
             "--batch-size" => {
                 let size = value.parse().ok().filter(|size| (1..=4_096).contains(size));

@@ -48,6 +48,10 @@ pub fn conclude(
 ) -> Result<String, Failure> {
     let mut named = entry.clone();
     named.model.clone_from(&told.model_name);
+    // The time of a batch: its pictures are answered one after another, the last one ends it.
+    if entry.query_latency_ns.is_some() {
+        named.latency_ns.clone_from(&entry.query_latency_ns);
+    }
     let mut tail = Vec::new();
     let stats = entry.accuracy.as_ref().map(|found| found.stats.as_slice());
     if let Some(stats) = stats.and_then(|stats| <&[f64; 12]>::try_from(stats).ok()) {

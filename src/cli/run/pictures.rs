@@ -53,17 +53,14 @@ impl Pictures {
             skip_missing: args.skip_missing,
         };
         let (images, annotations) = (args.images.as_deref(), args.annotations.as_deref());
-        let (library, notes) = match args.synthetic {
-            Some(seed) => {
-                let limit = performance_count(preprocessing);
-                let noise = SampleSource::noise(seed, limit, threads, preprocessing)?;
-                (noise, Vec::new())
-            }
-            None => {
-                let (library, notes) =
-                    open_library(images, annotations, preprocessing, options, progress)?;
-                (SampleSource::Pictures(library), notes)
-            }
+        let (library, notes) = if let Some(seed) = args.synthetic {
+            let limit = performance_count(preprocessing);
+            let noise = SampleSource::noise(seed, limit, threads, preprocessing)?;
+            (noise, Vec::new())
+        } else {
+            let (library, notes) =
+                open_library(images, annotations, preprocessing, options, progress)?;
+            (SampleSource::Pictures(library), notes)
         };
         let ground_truth = match library.annotations() {
             None => None,

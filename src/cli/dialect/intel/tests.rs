@@ -1,6 +1,11 @@
 use super::*;
 
 fn here(path: &Path) -> Result<Located, DialectError> {
+    if path == Path::new("none") {
+        let path = path.to_owned();
+        let found = "it holds no pictures";
+        return Err(DialectError::NoPictures { path, found });
+    }
     Ok(Located {
         images: path.join("val2017"),
         annotations: Some(path.join("annotations.json")),
@@ -178,6 +183,7 @@ fn what_cannot_be_is_refused_in_a_sentence() {
         ("--precision fp32".to_owned(), "needs --model-name"),
         ("--model-name ssd_vgg16".to_owned(), "needs --precision"),
         (format!("{base} --precision bfloat16"), "fp32 or int8"),
+        (format!("{base} -g v.onnx -d none"), "it holds no pictures"),
         (format!("{base} --mode training"), "only mode is inference"),
         (format!("{base} --steps 0"), "above zero"),
         (format!("{base} --steps"), "needs a value"),
