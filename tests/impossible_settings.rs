@@ -176,7 +176,7 @@ fn a_value_that_cannot_be_is_refused_through_every_door() {
                 desk.refused(verb, &flags, &[words, place]);
             }
             if verb[0] == "run" {
-                let place = if of_sum { "" } else { "own.toml, line 4" };
+                let place = if of_sum { "" } else { "own.toml:4" };
                 desk.refused(verb, &["--scenario", &toml], &[words, place]);
             }
         }
