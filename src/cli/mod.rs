@@ -3,6 +3,7 @@
 pub mod categories;
 pub mod detect;
 pub mod detector_args;
+pub mod dialect;
 pub mod failure;
 pub mod import;
 mod inference;
@@ -53,7 +54,15 @@ enum Verb {
 /// Reads the arguments, does what they say, and gives the exit code: 0 done and valid, 1 a
 /// criterion failed, 2 wrong usage or input, 3 the environment lacks something, 130 interrupted.
 pub fn main() -> u8 {
-    let cli = match Cli::try_parse() {
+    let spoken = dialect::translate(std::env::args_os().collect(), &dialect::locate);
+    let spoken = match spoken {
+        Ok(spoken) => spoken,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return Failure::usage(error).code();
+        }
+    };
+    let mut cli = match Cli::try_parse_from(spoken.arguments) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are no errors; a closed pipe is nobody's business.
@@ -61,6 +70,9 @@ pub fn main() -> u8 {
             return u8::from(error.use_stderr()) * 2;
         }
     };
+    if let Verb::Run(args) = &mut cli.verb {
+        args.told = spoken.told;
+    }
     let done = match &cli.verb {
         Verb::Run(args) => {
             interrupt::install();

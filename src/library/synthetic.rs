@@ -48,6 +48,16 @@ impl SyntheticLibrary {
         })
     }
 
+    /// What the noise comes from.
+    pub const fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// What is done to each picture.
+    pub const fn preprocessing(&self) -> &Preprocessing {
+        &self.preprocessing
+    }
+
     /// The picture of a sample: bytes of splitmix64, low byte first.
     pub fn picture(&self, index: SampleIndex) -> Picture {
         let bytes = self.width as usize * self.height as usize * 3;

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::compat::CompatWord;
 use crate::cli::detector_args::{ModelArgs, ThresholdArgs};
+use crate::cli::dialect::Told;
 use crate::cli::peak::PeakArgs;
 use crate::cli::test_args::ConfArgs;
 use crate::clock::{Monotonic, SPIN, SPIN_MAX};
@@ -43,7 +44,8 @@ pub struct RunArgs {
     /// FindPeakPerformance [default: performance, then accuracy of all pictures once]
     #[arg(long, value_name = "MODE", help_heading = WHAT)]
     pub mode: Option<TestMode>,
-    /// Which LoadGen's random streams to repeat: v6, v5 or v4-gcc10 [default: v6]
+    /// Which LoadGen's random streams to repeat: v6, v5 or v4-gcc10 [default: v6]; and whose
+    /// command line is spoken: intel (`launch_benchmark.py`); one of each
     #[arg(long, value_name = "NAME", help_heading = WHAT)]
     pub compat: Vec<CompatWord>,
     /// A setting by LoadGen's name, such as `min_query_count=300`; may be repeated
@@ -83,6 +85,9 @@ pub struct RunArgs {
     /// A folder of pictures [default: the photos that setup fetches]
     #[arg(long, value_name = "DIR", help_heading = ON_WHAT)]
     pub images: Option<PathBuf>,
+    /// Dummy data in the place of pictures: seeded noise, which shows what inference costs and finds nothing [seed: 1]
+    #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true, default_missing_value = "1", value_parser = parse_seed, conflicts_with_all = ["images", "accuracy_only", "save_raw"], help_heading = ON_WHAT)]
+    pub synthetic: Option<u64>,
     /// Ground truth of the pictures, COCO JSON
     #[arg(long, value_name = "FILE", requires = "images", help_heading = ON_WHAT)]
     pub annotations: Option<PathBuf>,
@@ -161,12 +166,21 @@ pub struct RunArgs {
     /// One JSON document on stdout and nothing else
     #[arg(long, help_heading = OUT)]
     pub json: bool,
+
+    /// What a dialect's command line said besides; no flag of its own.
+    #[arg(skip)]
+    pub told: Option<Told>,
 }
 
 impl RunArgs {
     /// The modes asked for, where there is a choice.
     pub fn nms(&self) -> NmsArg {
-        self.nms.unwrap_or(NmsArg::Both)
+        // A dialect's log has room for one measurement.
+        let unsaid = match self.told {
+            None => NmsArg::Both,
+            Some(_) => NmsArg::Regular,
+        };
+        self.nms.unwrap_or(unsaid)
     }
 
     /// The clock of the runs; this thread, and those that it starts from now on, wake in time.

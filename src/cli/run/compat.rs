@@ -2,7 +2,9 @@
 
 use std::str::FromStr;
 
+use crate::cli::dialect::Dialect;
 use crate::cli::failure::Failure;
+use crate::scenario::UnknownName;
 use crate::settings::compat::CompatProfile;
 
 /// A word of `--compat`. A further set of words is a further variant, known here and in
@@ -11,15 +13,23 @@ use crate::settings::compat::CompatProfile;
 pub enum CompatWord {
     /// Which LoadGen's random streams are repeated.
     Profile(CompatProfile),
+    /// Whose command line is spoken.
+    Dialect(Dialect),
 }
 
 impl FromStr for CompatWord {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(dialect) = text.parse() {
+            return Ok(Self::Dialect(dialect));
+        }
+        let dialects = Dialect::ALL.map(Dialect::name).join(", ");
         text.parse()
             .map(Self::Profile)
-            .map_err(|unknown| unknown.to_string())
+            .map_err(|unknown: UnknownName| {
+                format!("{unknown}, and the command lines of {dialects}")
+            })
     }
 }
 
@@ -28,6 +38,8 @@ impl FromStr for CompatWord {
 pub struct Compat {
     /// Which LoadGen's random streams are repeated.
     pub profile: CompatProfile,
+    /// Whose command line was spoken.
+    pub dialect: Option<Dialect>,
 }
 
 impl Compat {
@@ -36,7 +48,7 @@ impl Compat {
     /// # Errors
     /// When two of them are of the same set.
     pub fn read(words: &[CompatWord]) -> Result<Self, Failure> {
-        let mut profile = None;
+        let (mut profile, mut dialect) = (None, None);
         for word in words {
             match *word {
                 CompatWord::Profile(named) => {
@@ -46,10 +58,18 @@ impl Compat {
                         )));
                     }
                 }
+                CompatWord::Dialect(named) => {
+                    if dialect.replace(named).is_some() {
+                        return Err(Failure::usage(
+                            "--compat names a command line twice: give one of them",
+                        ));
+                    }
+                }
             }
         }
         Ok(Self {
             profile: profile.unwrap_or_default(),
+            dialect,
         })
     }
 }
@@ -78,10 +98,18 @@ mod tests {
     }
 
     #[test]
+    fn a_dialect_and_a_profile_stand_side_by_side() {
+        assert_eq!(read(&["intel", "v5"]), Ok(CompatProfile::V5));
+        assert!(read(&["intel", "intel"]).is_err());
+    }
+
+    #[test]
     fn an_unknown_word_says_which_are_known() {
         let refused = read(&["v7"]).unwrap_err();
         assert!(
-            refused.contains("`v7`") && refused.contains("v6, v5, v4-gcc10"),
+            refused.contains("`v7`")
+                && refused.contains("v6, v5, v4-gcc10")
+                && refused.contains("intel"),
             "{refused}"
         );
     }

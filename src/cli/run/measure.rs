@@ -215,6 +215,7 @@ impl<'a> Bench<'a> {
         };
         let name = &self.subject.description.name;
         let mut entry = RunEntry::new(name, self.subject.precision(), nms);
+        entry.layout = Some(layout(&tested.placement, ask));
         if let Some(summary) = tested.performance() {
             entry = entry.with_summary(summary, plan.effective(), ask.rules);
             folder
@@ -224,7 +225,6 @@ impl<'a> Bench<'a> {
                 .or_environment()?;
         }
         entry.scenario = Some(ask.scenario);
-        entry.layout = Some(layout(&tested.placement, ask));
         entry.accuracy = found.as_ref().map(|found| found.entry.clone());
         Ok(Some(Measured {
             entry,

@@ -3,6 +3,7 @@
 pub mod args;
 mod asks;
 pub mod compat;
+mod dialect_log;
 mod logs;
 mod measure;
 mod mode;
@@ -11,6 +12,7 @@ mod null_system;
 mod peak;
 mod pictures;
 mod record_of_run;
+mod sample_source;
 mod save_raw;
 mod score;
 mod seating;
@@ -36,6 +38,7 @@ use super::failure::{Blame, Failure, Outcome};
 use super::interrupt::is_interrupted;
 use super::print_out;
 use super::setup::progress_for;
+use crate::fetch::Progress;
 use crate::postprocess::NmsMode;
 use crate::report::document::{Document, RunEntry, SCHEMA_VERSION};
 use crate::report::folder::RunFolder;
@@ -43,6 +46,23 @@ use crate::report::table;
 use crate::scenario::Scenario;
 use crate::sut::pool::WarmUp;
 use crate::units::Latency;
+
+/// The model; one that a dialect names is held to what the dialect says of it.
+fn prepare(args: &RunArgs, progress: &dyn Progress) -> Result<Subject, Failure> {
+    let subject = Subject::prepare(args.into(), progress);
+    let Some(told) = &args.told else {
+        return subject;
+    };
+    let subject = subject.map_err(|failure| match failure.code() {
+        2 if told.names_no_graph => Failure::usage(format!(
+            "--model-name {}: {failure} (with --compat intel: --in-graph FILE.onnx)",
+            told.model_name
+        )),
+        _ => failure,
+    })?;
+    dialect_log::check_precision(told, &subject)?;
+    Ok(subject)
+}
 
 /// The default warm-up: so many inferences or so long, whichever comes first.
 const WARM_UP: WarmUp = WarmUp {
@@ -75,7 +95,7 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
         save_raw::check_folder(folder)?;
     }
     let progress = progress_for(args.json);
-    let subject = Subject::prepare(args.into(), progress.as_ref())?;
+    let subject = prepare(args, progress.as_ref())?;
     if args.save_raw.is_some() {
         save_raw::check_subject(&subject)?;
     }
@@ -213,6 +233,11 @@ impl Run<'_, '_> {
                 let Some(mut measured) = measured else {
                     return Ok(());
                 };
+                if self.args.told.is_some() {
+                    // LoadGen's verdict is no part of another program's benchmark.
+                    measured.entry.valid = None;
+                    measured.entry.invalid_reasons.clear();
+                }
                 measured.entry.folder = Some(if count == 1 { ".".to_owned() } else { name });
                 if ask.scenario == Scenario::Offline {
                     offline.retain(|(held, _)| *held != mode);
@@ -288,7 +313,17 @@ fn report(args: &RunArgs, record: &RunRecord, folder: &RunFolder) -> Result<(), 
         [] => String::new(),
         entries => format!("{}\n{}", table::runs(entries), peaks(entries)),
     };
-    print_out(&format!("{table}{}", record.closing(folder)))
+    let text = format!("{table}{}", record.closing(folder));
+    print_out(&text)?;
+    match (&args.told, record.entries().last()) {
+        (Some(told), Some(entry)) if record.is_complete() => {
+            let text = format!("{}{text}", record.heading());
+            let now = SystemTime::now();
+            let tail = dialect_log::conclude(told, entry, &text, &args.output_dir, now)?;
+            print_out(&tail)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What the peak searches found.

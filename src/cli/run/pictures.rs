@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::args::{RunArgs, TimedRegion};
+use super::sample_source::SampleSource;
 use crate::accuracy::GroundTruth;
 use crate::cli::failure::{Blame, Failure};
 use crate::fetch::{default_pictures, Cache, Progress};
@@ -25,7 +26,7 @@ const CHECKED_AT_A_TIME: usize = 32;
 /// The pictures and what is known of them.
 pub struct Pictures {
     /// The library.
-    pub library: PictureLibrary,
+    pub library: SampleSource,
     /// What the user should know.
     pub notes: Vec<Note>,
     /// The ground truth, where there is one.
@@ -52,7 +53,15 @@ impl Pictures {
             skip_missing: args.skip_missing,
         };
         let (images, annotations) = (args.images.as_deref(), args.annotations.as_deref());
-        let (library, notes) = open_library(images, annotations, preprocessing, options, progress)?;
+        let (library, notes) = if let Some(seed) = args.synthetic {
+            let limit = performance_count(preprocessing);
+            let noise = SampleSource::noise(seed, limit, threads, preprocessing)?;
+            (noise, Vec::new())
+        } else {
+            let (library, notes) =
+                open_library(images, annotations, preprocessing, options, progress)?;
+            (SampleSource::Pictures(library), notes)
+        };
         let ground_truth = match library.annotations() {
             None => None,
             Some(AnnotationSource::File(path)) => Some(GroundTruth::read(path).or_usage()?),
@@ -64,7 +73,7 @@ impl Pictures {
             library,
             notes,
             ground_truth,
-            are_photos: args.images.is_none(),
+            are_photos: args.images.is_none() && args.synthetic.is_none(),
             region: args.timed_region,
             threads,
             loaded: None,

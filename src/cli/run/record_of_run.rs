@@ -13,6 +13,7 @@ use super::seating::Seating;
 use super::subject::Subject;
 use super::verdict_on_nms::{ck_summary, comparison, Spent};
 use crate::accuracy::{twelve_lines, CocoScores};
+use crate::cli::dialect::Dialect;
 use crate::cli::failure::{Blame, Failure};
 use crate::library::SampleLibrary;
 use crate::model::Reading;
@@ -53,7 +54,9 @@ impl RunRecord {
     ) -> Self {
         let host = Host::of_this_machine(&seating.topology, &seating.allowance);
         let modes = subject.modes(args.nms());
-        let expectation = (!args.accuracy_only).then(|| {
+        // A dialect counts steps, whatever time they take.
+        let is_timed = !args.accuracy_only && args.told.is_none();
+        let expectation = is_timed.then(|| {
             let text = asked.expectation(modes.len());
             format!("expect    {text}\n")
         });
@@ -65,7 +68,10 @@ impl RunRecord {
         notes.extend(asked.file_notes.iter().cloned());
         notes.extend(subject.notes.iter().cloned());
         notes.extend(pictures.notes.iter().map(ToString::to_string));
-        if pictures.ground_truth.is_none() && asked.wants_accuracy(args.benchmark_only) {
+        notes.extend(pictures.library.dummy_note());
+        notes.extend(args.told.iter().flat_map(|told| told.notes.clone()));
+        let may_have_truth = args.synthetic.is_none() && pictures.ground_truth.is_none();
+        if may_have_truth && asked.wants_accuracy(args.benchmark_only) {
             notes.push("There is no ground truth for these pictures, so there is no accuracy; pass --annotations FILE for it.".to_owned());
         }
         let preprocessing = pictures.library.preprocessing();
@@ -100,6 +106,7 @@ impl RunRecord {
             "spin_us": args.spin_us,
             "command_line": std::env::args().collect::<Vec<_>>(),
             "compat": asked.compat.profile.name(),
+            "command_line_of": asked.compat.dialect.map(Dialect::name),
         });
         let expectation = expectation.unwrap_or_default();
         let heading = heading(args, subject, runtime, pictures, &host);

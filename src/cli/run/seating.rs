@@ -118,6 +118,10 @@ fn request(args: &RunArgs) -> Result<PlacementRequest, Failure> {
         smt: args.smt.map(|smt| smt == OnOff::On),
         socket: args.socket_id,
         numa_node: args.numa_node,
-        layout: None,
+        // Other programs' commands mean one instance that has all cores, whatever the scenario.
+        layout: args
+            .told
+            .as_ref()
+            .map(|_| Layout::for_scenario(Scenario::SingleStream)),
     })
 }
