@@ -3,6 +3,8 @@
 //!
 //! Reads `tests/golden/loadgen/logs/log_peak*` and the same of every folder named in `DETBENCH_GOLDEN`.
 
+mod vectors;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -21,27 +23,31 @@ use detbench::summary::{conclude, Rules, Summary};
 use detbench::units::{Latency, QuerySample, SampleId, SampleIndex, Timestamp};
 use serde_json::Value;
 
+/// What a recording is made of.
+const FILES: [&str; 4] = [
+    "case.json",
+    "samples.csv",
+    "mlperf_log_detail.txt",
+    "mlperf_log_summary.txt",
+];
+
 /// Recorded searches of a Server: those of this repository and of every folder that the user names.
 fn searches() -> Vec<PathBuf> {
-    let mut roots = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")];
-    if let Some(paths) = std::env::var_os("DETBENCH_GOLDEN") {
-        roots.extend(std::env::split_paths(&paths));
-    }
     let mut found = Vec::new();
-    for root in roots {
-        let Ok(entries) = fs::read_dir(root.join("loadgen/logs")) else {
-            continue;
-        };
-        eprintln!("{}: reading loadgen/logs", root.display());
-        for folder in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+    for root in vectors::roots() {
+        for folder in root.entries("loadgen/logs") {
             let case = fs::read_to_string(folder.join("case.json")).unwrap_or_default();
             let case: Value = serde_json::from_str(&case).unwrap_or_default();
-            if case["mode"] == "FindPeakPerformance" && case["scenario"] == "Server" {
-                found.push(folder);
+            if case["mode"] != "FindPeakPerformance" || case["scenario"] != "Server" {
+                // Other recordings are other tests' business.
+                continue;
+            }
+            match FILES.iter().find(|file| !folder.join(file).is_file()) {
+                Some(file) => root.skip(&folder, &format!("it has no {file}")),
+                None => found.push(folder),
             }
         }
     }
-    found.sort();
     found
 }
 

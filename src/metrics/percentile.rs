@@ -241,7 +241,9 @@ mod tests {
         fn selecting_gives_the_summary_of_the_sorted_list(
             mut list in prop::collection::vec(0..50_u64, 0..400), scale in 1..1_000_000_u64
         ) {
-            list.iter_mut().for_each(|ns| *ns *= scale);
+            for ns in &mut list {
+                *ns *= scale;
+            }
             let mut sorted = list.clone();
             sorted.sort_unstable();
             let selected = LatencySummary::from_unsorted(&mut list);

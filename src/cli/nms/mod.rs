@@ -29,7 +29,7 @@ const LABORATORY: &str = "The laboratory: both modes on many pictures";
 pub struct NmsArgs {
     /// A .npz file with the arrays boxes `[N,4]` or `[B,N,4]`, scores `[N,C]` or `[B,N,C]` (probabilities) and
     /// anchors `[N,4]`; or a folder written by `run --save-raw`
-    #[arg(long, value_name = "FILE.npz|DIR", required_unless_present_any = ["model", "model_config"], conflicts_with_all = ["model", "model_config"])]
+    #[arg(long, value_name = "FILE.npz|DIR", required_unless_present_any = ["model", "model_config", "images"], conflicts_with_all = ["model", "model_config"])]
     pub input: Option<PathBuf>,
     /// Which model to run on the pictures of --images, instead of --input.
     #[command(flatten)]
@@ -152,7 +152,24 @@ fn parse_quantization(text: &str) -> Result<Quantization, String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        nms: NmsArgs,
+    }
+
+    #[test]
+    fn pictures_alone_are_enough_for_the_default_model_and_nothing_is_not() {
+        assert!(Cli::try_parse_from(["nms", "--images", "DIR"]).is_ok());
+        assert!(Cli::try_parse_from(["nms", "--model", "NAME"]).is_ok());
+        assert!(Cli::try_parse_from(["nms", "--input", "heads.npz", "--images", "DIR"]).is_ok());
+        assert!(Cli::try_parse_from(["nms"]).is_err());
+        assert!(Cli::try_parse_from(["nms", "--input", "heads.npz", "--model", "NAME"]).is_err());
+    }
 
     #[test]
     fn a_quantisation_is_a_scale_and_a_zero_point() {
