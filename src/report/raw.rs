@@ -102,7 +102,7 @@ pub(super) struct Row {
 /// HdrHistogram log, in one go: to generate the queries again is what costs most of it.
 ///
 /// # Errors
-/// [`FolderError::Write`](super::folder::FolderError::Write).
+/// [`FolderError::Write`].
 pub fn write_files(
     folder: &RunFolder,
     plan: &Plan,
