@@ -105,3 +105,28 @@ fn settings_by_name_and_configuration_files_hold_for_the_null_system_too() {
         assert!(detail.contains(expected), "{expected}");
     }
 }
+
+#[test]
+fn a_reader_that_has_gone_away_is_no_error() {
+    let results = tempfile::tempdir().unwrap();
+    for verb in [
+        "run --sut null --scenario SingleStream --duration 1ms",
+        "run --sut null --scenario SingleStream --duration 1ms --json",
+        "simulate --scenario Server --total-samples 8 --set min_duration_ms=0 min_query_count=500 server_target_qps=9",
+        "simulate --scenario Server --total-samples 8 --set min_duration_ms=0 min_query_count=500 server_target_qps=9 --json",
+    ] {
+        let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_detbench"))
+            .args(verb.split_whitespace())
+            .arg("--output-dir")
+            .arg(results.path())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{verb}: {errors}");
+        assert!(!errors.contains("panicked"), "{verb}: {errors}");
+    }
+}

@@ -114,6 +114,15 @@ pub(crate) fn print_out(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Puts a document on stdout, in one line.
+///
+/// # Errors
+/// As [`print_out`].
+pub(crate) fn print_json(document: &impl serde::Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string(document).or_environment()?;
+    print_out(&format!("{text}\n"))
+}
+
 fn print_plan(args: &plan::PlanArgs) -> Result<Outcome, Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     match plan::print(args, &mut out) {

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use serde::Serialize;
 use tempfile::NamedTempFile;
 
 /// Why the run folder could not be made or written.
@@ -112,6 +113,17 @@ impl RunFolder {
         attempt().map_err(|source| FolderError::Write {
             path: path.clone(),
             source,
+        })
+    }
+
+    /// Writes a value as indented JSON with a line's end; all of it or nothing.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), FolderError> {
+        self.write(name, |out| {
+            serde_json::to_writer_pretty(&mut *out, value)?;
+            out.write_all(b"\n")
         })
     }
 }

@@ -36,8 +36,8 @@ pub use self::subject::default_onnx;
 pub(super) use self::subject::{load_runtime, Subject, SubjectRequest};
 use super::failure::{Blame, Failure, Outcome};
 use super::interrupt::is_interrupted;
-use super::print_out;
 use super::setup::progress_for;
+use super::{print_json, print_out};
 use crate::fetch::Progress;
 use crate::postprocess::NmsMode;
 use crate::report::document::{Document, RunEntry, SCHEMA_VERSION};
@@ -306,8 +306,7 @@ fn report(args: &RunArgs, record: &RunRecord, folder: &RunFolder) -> Result<(), 
             complete: record.is_complete(),
             runs: record.entries().to_vec(),
         };
-        let text = serde_json::to_string(&document).or_environment()?;
-        return print_out(&format!("{text}\n"));
+        return print_json(&document);
     }
     let table = match record.entries() {
         [] => String::new(),

@@ -12,6 +12,7 @@ use super::asks::{Ask, Asked, Pace};
 use super::null_system::{logged_answers, refuse_what_needs_a_model};
 use crate::cli::failure::{Blame, Failure, Outcome};
 use crate::cli::interrupt::{is_interrupted, INTERRUPTED};
+use crate::cli::{print_json, print_out};
 use crate::clock::Monotonic;
 use crate::drive::{run_set, Control, Stand, Tells, NO_PROGRESS_LIMIT};
 use crate::plan::{FirstIds, Plan};
@@ -186,12 +187,7 @@ fn write_document(
         "notes": asked.file_notes,
         "runs": entries,
     });
-    folder
-        .write("run.json", |out| {
-            serde_json::to_writer_pretty(&mut *out, &document)?;
-            out.write_all(b"\n")
-        })
-        .or_environment()
+    folder.write_json("run.json", &document).or_environment()
 }
 
 fn report(
@@ -206,36 +202,33 @@ fn report(
             complete: entries.len() == asked.asks.len() && !is_interrupted(),
             runs: entries.to_vec(),
         };
-        println!("{}", serde_json::to_string(&document).or_environment()?);
-        return Ok(());
+        return print_json(&document);
     }
-    println!(
+    let mut lines = vec![
         "The null system answers inside the issue call: these are the harness's own figures.\n"
-    );
-    println!("{}", table::runs(entries));
+            .to_owned(),
+        table::runs(entries),
+    ];
     for entry in entries {
         let (Some(scenario), Some(elapsed)) = (entry.scenario, entry.elapsed_ns) else {
             continue;
         };
         let samples = entry.sample_count.unwrap_or(0).max(1);
         let each = elapsed.as_nanos() as f64 / samples as f64;
-        println!("{scenario}: {each:.1} ns of elapsed time a sample");
+        lines.push(format!("{scenario}: {each:.1} ns of elapsed time a sample"));
         if let Some(delay) = &entry.issue_delay_ns {
-            println!(
+            lines.push(format!(
                 "{scenario}: issue delay p50 {}, p99 {}",
                 delay.p50, delay.p99
-            );
+            ));
         }
-        for note in &entry.notes {
-            println!("note: {scenario}: {note}.");
-        }
-        for reason in &entry.invalid_reasons {
-            println!("INVALID {scenario}: {reason}.");
-        }
+        let notes = entry.notes.iter();
+        lines.extend(notes.map(|note| format!("note: {scenario}: {note}.")));
+        let reasons = entry.invalid_reasons.iter();
+        lines.extend(reasons.map(|reason| format!("INVALID {scenario}: {reason}.")));
     }
-    for note in &asked.file_notes {
-        println!("note: {note}");
-    }
-    println!("results in {}", folder.path().display());
-    Ok(())
+    let notes = asked.file_notes.iter();
+    lines.extend(notes.map(|note| format!("note: {note}")));
+    lines.push(format!("results in {}\n", folder.path().display()));
+    print_out(&lines.join("\n"))
 }

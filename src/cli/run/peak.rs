@@ -239,10 +239,7 @@ impl Trials for OnMachine<'_, '_, '_> {
         self.shown = entry.probes.len();
         self.request
             .folder
-            .write(PEAK_FILE, |out| {
-                serde_json::to_writer_pretty(&mut *out, entry)?;
-                out.write_all(b"\n")
-            })
+            .write_json(PEAK_FILE, entry)
             .or_environment()
     }
 }

@@ -220,12 +220,7 @@ impl RunRecord {
             "run_conditions": self.runs,
             "accuracy_per_category": per_category,
         });
-        folder
-            .write("run.json", |out| {
-                serde_json::to_writer_pretty(&mut *out, &document)?;
-                out.write_all(b"\n")
-            })
-            .or_environment()
+        folder.write_json("run.json", &document).or_environment()
     }
 
     /// A line for each placement, with what is wrong with it.

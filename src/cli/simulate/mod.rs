@@ -20,6 +20,7 @@ use self::answers::Noted;
 use super::failure::{Blame, Failure, Outcome};
 use super::interrupt::{is_interrupted, INTERRUPTED};
 use super::test_args::Test;
+use super::{print_json, print_out};
 use crate::clock::Simulated as SimulatedClock;
 use crate::drive::{run_set, Control, Stand, Tells, NO_PROGRESS_LIMIT};
 use crate::plan::{AccuracyLogSelection, FirstIds, Generated, LoadableSet, Phase};
@@ -254,10 +255,7 @@ impl Run<'_> {
             "runs": entry.into_iter().collect::<Vec<_>>(),
         });
         self.folder
-            .write("run.json", |out| {
-                serde_json::to_writer_pretty(&mut *out, &document)?;
-                out.write_all(b"\n")
-            })
+            .write_json("run.json", &document)
             .or_environment()
     }
 
@@ -268,29 +266,28 @@ impl Run<'_> {
                 complete: !is_interrupted(),
                 runs: entry.cloned().into_iter().collect(),
             };
-            println!("{}", serde_json::to_string(&document).or_environment()?);
-            return Ok(());
+            return print_json(&document);
         }
-        println!("{} on virtual time; nothing was measured\n", self.sut_name);
+        let mut lines = vec![format!(
+            "{} on virtual time; nothing was measured\n",
+            self.sut_name
+        )];
         if let Some(entry) = entry {
-            println!("{}", table::runs(std::slice::from_ref(entry)));
-            if let Some(peak) = &entry.peak {
-                print!("{}", peak.text("Peak"));
-            }
-            for note in &entry.notes {
-                println!("note: {note}.");
-            }
-            for reason in &entry.invalid_reasons {
-                println!("INVALID: {reason}.");
-            }
+            lines.push(table::runs(std::slice::from_ref(entry)));
+            let peak = entry.peak.iter();
+            lines.extend(peak.map(|peak| peak.text("Peak").trim_end().to_owned()));
+            lines.extend(entry.notes.iter().map(|note| format!("note: {note}.")));
+            let reasons = entry.invalid_reasons.iter();
+            lines.extend(reasons.map(|reason| format!("INVALID: {reason}.")));
         } else {
             let samples: u64 = shown.iter().map(|set| set.summary.completed_count).sum();
-            println!("{samples} samples answered in {} sets", shown.len());
+            lines.push(format!(
+                "{samples} samples answered in {} sets",
+                shown.len()
+            ));
         }
-        for note in &self.test.notes {
-            println!("note: {note}");
-        }
-        println!("results in {}", self.folder.path().display());
-        Ok(())
+        lines.extend(self.test.notes.iter().map(|note| format!("note: {note}")));
+        lines.push(format!("results in {}\n", self.folder.path().display()));
+        print_out(&lines.join("\n"))
     }
 }

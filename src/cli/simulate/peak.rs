@@ -175,11 +175,6 @@ impl Trials for OnVirtualTime<'_> {
     }
 
     fn told(&mut self, entry: &PeakEntry) -> Result<(), Failure> {
-        self.folder
-            .write(PEAK_FILE, |out| {
-                serde_json::to_writer_pretty(&mut *out, entry)?;
-                out.write_all(b"\n")
-            })
-            .or_environment()
+        self.folder.write_json(PEAK_FILE, entry).or_environment()
     }
 }
