@@ -23,6 +23,7 @@ pub mod peak;
 pub mod placement;
 pub mod plan;
 pub mod postprocess;
+pub mod quantise;
 pub mod record;
 pub mod report;
 pub mod runtime;

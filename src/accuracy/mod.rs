@@ -3,6 +3,7 @@
 //! Input: detections in pixels and COCO ground truth. Output: the numbers that pycocotools gives, bit for bit.
 //! Knows nothing of load generation, models or runs.
 
+mod agreement;
 mod ck;
 mod coco;
 mod ground_truth;
@@ -15,6 +16,7 @@ pub mod voc;
 
 use std::path::PathBuf;
 
+pub use agreement::agreement;
 pub use ck::ck_rounded;
 pub use coco::{score, CategoryScore, CocoScores};
 pub use ground_truth::{GroundTruth, ImageFacts};

@@ -8,9 +8,11 @@ pub mod failure;
 pub mod import;
 mod inference;
 pub mod interrupt;
+pub mod new_file;
 pub mod nms;
 pub mod peak;
 pub mod plan;
+pub mod quantize;
 pub mod run;
 pub mod score;
 pub mod setup;
@@ -49,6 +51,8 @@ enum Verb {
     Nms(Box<nms::NmsArgs>),
     /// Convert a TensorFlow.js detector to ONNX
     Import(import::ImportArgs),
+    /// Quantise a float detector to int8 with calibration pictures
+    Quantize(Box<quantize::QuantizeArgs>),
 }
 
 /// Reads the arguments, does what they say, and gives the exit code: 0 done and valid, 1 a
@@ -85,6 +89,7 @@ pub fn main() -> u8 {
         Verb::Detect(args) => print_detections(args),
         Verb::Nms(args) => print_nms(args),
         Verb::Import(args) => print_import(args),
+        Verb::Quantize(args) => print_quantized(args),
     };
     match done {
         Ok(outcome) => outcome.code(),
@@ -136,6 +141,11 @@ fn print_import(args: &import::ImportArgs) -> Result<Outcome, Failure> {
     let mut out = Vec::new();
     import::run(args, &mut out).or_usage()?;
     print_out(&String::from_utf8_lossy(&out))?;
+    Ok(Outcome::Done)
+}
+
+fn print_quantized(args: &quantize::QuantizeArgs) -> Result<Outcome, Failure> {
+    print_out(&quantize::run(args)?)?;
     Ok(Outcome::Done)
 }
 

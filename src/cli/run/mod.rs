@@ -34,6 +34,7 @@ use self::seating::Seating;
 use self::sets::TestRequest;
 pub use self::subject::default_onnx;
 pub(super) use self::subject::{load_runtime, Subject, SubjectRequest};
+pub(super) use self::watch::calibration_bar;
 use super::failure::{Blame, Failure, Outcome};
 use super::interrupt::is_interrupted;
 use super::setup::progress_for;

@@ -102,6 +102,17 @@ impl Watch {
     }
 }
 
+/// A bar for the passes of a calibration, on a terminal.
+pub fn calibration_bar(passes: usize) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("calibrating [{bar:24}] {pos}/{len} {elapsed}")
+        .expect("the template is a constant")
+        .progress_chars("=> ");
+    ProgressBar::new(passes as u64).with_style(style)
+}
+
 /// A bar for loading pictures, on a terminal.
 pub fn loading_bar(count: usize) -> ProgressBar {
     if !std::io::stderr().is_terminal() {

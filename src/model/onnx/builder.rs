@@ -207,6 +207,7 @@ fn f32_value(name: &str, axes: &[Axis]) -> ValueInfoProto {
                 ),
                 Axis::Symbol(name) => DimensionValue::Symbol((*name).to_owned()),
             }),
+            ..DimensionProto::default()
         })
         .collect();
     ValueInfoProto {
@@ -216,6 +217,7 @@ fn f32_value(name: &str, axes: &[Axis]) -> ValueInfoProto {
                 elem_type: element_type::FLOAT,
                 shape: Some(TensorShapeProto { dim }),
             }),
+            ..TypeProto::default()
         }),
         ..ValueInfoProto::default()
     }

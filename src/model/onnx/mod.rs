@@ -1,6 +1,7 @@
 //! ONNX files: read, built and written without ONNX Runtime.
 
 pub mod builder;
+pub mod lossless;
 pub mod proto;
 pub mod rows;
 pub mod signature;

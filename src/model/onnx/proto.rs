@@ -1,7 +1,9 @@
-//! The part of the ONNX file format that this program reads and writes.
+//! The ONNX file format.
 //!
-//! Written by hand from the field numbers of `onnx.proto` (IR version 8), so that no build needs
-//! a protobuf compiler. A field that is not here is dropped when a file is read and written again.
+//! Written by hand from the field numbers of `onnx.proto` (IR version 11), so that no build needs
+//! a protobuf compiler. Messages that nothing here looks into are carried as their bytes. A field that is not
+//! here is dropped when a file is read and written again; [`super::lossless`] finds such fields. So is, with the same
+//! meaning, a field that says its own default.
 
 use prost::{Message, Oneof};
 
@@ -35,6 +37,15 @@ pub struct ModelProto {
     /// Named texts.
     #[prost(message, repeated, tag = "14")]
     pub metadata_props: Vec<StringStringEntryProto>,
+    /// How it is trained, encoded.
+    #[prost(bytes = "vec", repeated, tag = "20")]
+    pub training_info: Vec<Vec<u8>>,
+    /// Functions of its own, encoded.
+    #[prost(bytes = "vec", repeated, tag = "25")]
+    pub functions: Vec<Vec<u8>>,
+    /// Devices it is spread over, encoded.
+    #[prost(bytes = "vec", repeated, tag = "26")]
+    pub configuration: Vec<Vec<u8>>,
 }
 
 /// A version of one domain's operators.
@@ -83,6 +94,15 @@ pub struct GraphProto {
     /// Types of what lies between.
     #[prost(message, repeated, tag = "13")]
     pub value_info: Vec<ValueInfoProto>,
+    /// How tensors were quantised, encoded.
+    #[prost(bytes = "vec", repeated, tag = "14")]
+    pub quantization_annotation: Vec<Vec<u8>>,
+    /// Sparse constants, encoded.
+    #[prost(bytes = "vec", repeated, tag = "15")]
+    pub sparse_initializer: Vec<Vec<u8>>,
+    /// Named texts.
+    #[prost(message, repeated, tag = "16")]
+    pub metadata_props: Vec<StringStringEntryProto>,
 }
 
 /// One operation.
@@ -109,6 +129,15 @@ pub struct NodeProto {
     /// The operator's domain; empty is ONNX's own.
     #[prost(string, tag = "7")]
     pub domain: String,
+    /// Which of several functions of the same name.
+    #[prost(string, tag = "8")]
+    pub overload: String,
+    /// Named texts.
+    #[prost(message, repeated, tag = "9")]
+    pub metadata_props: Vec<StringStringEntryProto>,
+    /// Where it runs, encoded.
+    #[prost(bytes = "vec", repeated, tag = "10")]
+    pub device_configurations: Vec<Vec<u8>>,
 }
 
 /// A parameter of a node; `kind` says which of the fields holds it.
@@ -153,6 +182,21 @@ pub struct AttributeProto {
     /// One of [`attribute_kind`].
     #[prost(int32, tag = "20")]
     pub kind: i32,
+    /// A type, encoded.
+    #[prost(bytes = "vec", optional, tag = "14")]
+    pub tp: Option<Vec<u8>>,
+    /// Types, encoded.
+    #[prost(bytes = "vec", repeated, tag = "15")]
+    pub type_protos: Vec<Vec<u8>>,
+    /// The attribute of the function around it that holds the value.
+    #[prost(string, tag = "21")]
+    pub ref_attr_name: String,
+    /// A sparse tensor, encoded.
+    #[prost(bytes = "vec", optional, tag = "22")]
+    pub sparse_tensor: Option<Vec<u8>>,
+    /// Sparse tensors, encoded.
+    #[prost(bytes = "vec", repeated, tag = "23")]
+    pub sparse_tensors: Vec<Vec<u8>>,
 }
 
 /// Values of [`AttributeProto::kind`].
@@ -209,6 +253,12 @@ pub struct TensorProto {
     /// 1 when the elements are in another file.
     #[prost(int32, tag = "14")]
     pub data_location: i32,
+    /// Which part of a tensor this is, encoded.
+    #[prost(bytes = "vec", optional, tag = "3")]
+    pub segment: Option<Vec<u8>>,
+    /// Named texts.
+    #[prost(message, repeated, tag = "16")]
+    pub metadata_props: Vec<StringStringEntryProto>,
 }
 
 /// Element types, as [`TensorProto::data_type`] and [`TensorTypeProto::elem_type`] number them.
@@ -237,6 +287,9 @@ pub struct ValueInfoProto {
     /// Text for people.
     #[prost(string, tag = "3")]
     pub doc_string: String,
+    /// Named texts.
+    #[prost(message, repeated, tag = "4")]
+    pub metadata_props: Vec<StringStringEntryProto>,
 }
 
 /// A type; only tensors are understood.
@@ -245,6 +298,24 @@ pub struct TypeProto {
     /// Set when it is a tensor.
     #[prost(message, optional, tag = "1")]
     pub tensor_type: Option<TensorTypeProto>,
+    /// Set when it is a sequence, encoded.
+    #[prost(bytes = "vec", optional, tag = "4")]
+    pub sequence_type: Option<Vec<u8>>,
+    /// Set when it is a map, encoded.
+    #[prost(bytes = "vec", optional, tag = "5")]
+    pub map_type: Option<Vec<u8>>,
+    /// What the value stands for.
+    #[prost(string, tag = "6")]
+    pub denotation: String,
+    /// Set when it is opaque, encoded.
+    #[prost(bytes = "vec", optional, tag = "7")]
+    pub opaque_type: Option<Vec<u8>>,
+    /// Set when it is a sparse tensor, encoded.
+    #[prost(bytes = "vec", optional, tag = "8")]
+    pub sparse_tensor_type: Option<Vec<u8>>,
+    /// Set when it is optional, encoded.
+    #[prost(bytes = "vec", optional, tag = "9")]
+    pub optional_type: Option<Vec<u8>>,
 }
 
 /// Element type and shape.
@@ -272,6 +343,9 @@ pub struct DimensionProto {
     /// Its length; absent when unknown.
     #[prost(oneof = "DimensionValue", tags = "1, 2")]
     pub value: Option<DimensionValue>,
+    /// What the axis stands for.
+    #[prost(string, tag = "3")]
+    pub denotation: String,
 }
 
 /// The length of an axis.
