@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use serde::Serialize;
 
 use super::bytes::ByteInput;
@@ -92,6 +93,10 @@ pub fn encode(
     recipe: &Recipe,
     bytes: Option<&ByteInput>,
 ) -> Result<Encoded, QuantiseError> {
+    let ranges: BTreeMap<&str, (f64, f64)> = observations
+        .par_iter()
+        .map(|(name, observed)| (name.as_str(), recipe.ranges.range(&observed.histogram)))
+        .collect();
     let mut tensor_reports = Vec::new();
     let mut encodings = Vec::with_capacity(plan.groups.len());
     for group in &plan.groups {
@@ -100,7 +105,7 @@ pub fn encode(
         for source in &group.sources {
             let range = match source.fixed {
                 Some(fixed) => fixed,
-                None => recipe.ranges.range(&observations[&source.tensor].histogram),
+                None => ranges[source.tensor.as_str()],
             };
             whole.0 = whole.0.min(range.0.max(source.bounds.0));
             whole.1 = whole.1.max(range.1.min(source.bounds.1));

@@ -122,3 +122,7 @@ fn check(model: &ModelProto) -> Result<(), QuantiseError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[expect(clippy::float_cmp, reason = "small whole numbers are exact")]
+mod tests;

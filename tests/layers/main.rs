@@ -37,6 +37,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "placement",
             "plan",
             "postprocess",
+            "quantise",
             "record",
             "report",
             "runtime",
@@ -81,6 +82,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("placement", &["scenario", "strict_toml"]),
     ("plan", &["scenario", "schedule", "settings", "units"]),
     ("postprocess", &["tensor"]),
+    (
+        "quantise",
+        &["library", "model", "runtime", "strict_toml", "tensor"],
+    ),
     ("record", &["issue", "units"]),
     (
         "report",
