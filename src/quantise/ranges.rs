@@ -137,21 +137,17 @@ fn occupied(histogram: &Histogram) -> impl Iterator<Item = (f64, u64)> + '_ {
 fn percentile(histogram: &Histogram, share: f64) -> (f64, f64) {
     // The difference of two decimals: what should be whole is not.
     let cut = (100.0 - share) / 200.0 * histogram.total() as f64 * (1.0 + 1e-9);
-    let first_kept = |counts: &mut dyn Iterator<Item = u64>, is_cut: fn(f64, f64) -> bool| {
-        let mut below = 0_u64;
-        let mut is_beyond = |count: &u64| {
-            below += count;
-            is_cut(below as f64, cut)
+    // Bins that lie in the cut as a whole.
+    let within = |counts: &mut dyn Iterator<Item = u64>| {
+        let mut sum = 0_u64;
+        let mut is_within = |count: &u64| {
+            sum += count;
+            sum as f64 <= cut
         };
-        counts.take_while(|count| is_beyond(count)).count()
+        counts.take_while(|count| is_within(count)).count()
     };
-    // The lower end is the first bin that reaches the cut, the upper end the first whose lower neighbours do.
-    let below = first_kept(&mut histogram.counts.iter().copied(), |sum, cut| {
-        sum < cut * (1.0 - 1e-8)
-    });
-    let above = first_kept(&mut histogram.counts.iter().rev().copied(), |sum, cut| {
-        sum <= cut
-    });
+    let below = within(&mut histogram.counts.iter().copied());
+    let above = within(&mut histogram.counts.iter().rev().copied());
     let edge = |bin: usize| histogram.low + bin as f64 * histogram.width();
     let low = if histogram.low < 0.0 {
         edge(below).min(0.0)
