@@ -53,19 +53,20 @@ impl Watched {
         let sources = plan.groups.iter().flat_map(|group| &group.sources);
         let sources = sources.map(|source| source.tensor.as_str());
         let read = plan.layers.iter().map(|layer| layer.input.as_str());
-        let mut inner = BTreeSet::new();
+        let mut inner = Vec::new();
+        let mut seen = BTreeSet::new();
         let mut input = None;
         for tensor in sources.chain(read) {
             if inputs.contains(&tensor) {
                 input = Some(tensor.to_owned());
             } else {
-                inner.insert(tensor.to_owned());
+                // In the network's order, so that the first with NaN in it is where NaN begins.
+                if seen.insert(tensor) {
+                    inner.push(tensor.to_owned());
+                }
             }
         }
-        Self {
-            inner: inner.into_iter().collect(),
-            input,
-        }
+        Self { inner, input }
     }
 }
 
@@ -138,7 +139,10 @@ pub fn extents(
             .zip(tensors.par_iter())
             .map(|(extent, (shape, data))| extent.add(shape, data).is_ok())
             .collect();
-        if let Some(at) = finite.iter().position(|is_finite| !is_finite) {
+        // The input is the last in the list and the first in the network.
+        let at_input = watched.input.as_ref().map(|_| finite.len() - 1);
+        let mut order = at_input.into_iter().chain(0..finite.len());
+        if let Some(at) = order.find(|at| !finite[*at]) {
             return Err(QuantiseError::NotFinite {
                 tensor: names[at].clone(),
                 picture: pictures.name(picture),

@@ -4,20 +4,19 @@ use rand_mt::Mt;
 
 /// Chooses `wanted` of `count` pictures without repetition (all when there are fewer), ascending.
 ///
-/// The same seed gives the same choice: the generator is MT19937, and picture `i` of the choice changes places with one
-/// behind it.
+/// The same seed gives the same choice: the last places of a Fisher-Yates shuffle, which goes from the back, with
+/// MT19937.
 pub fn choose(count: usize, wanted: usize, seed: u32) -> Vec<usize> {
     let mut all: Vec<usize> = (0..count).collect();
     let mut random = Mt::new(seed);
-    let wanted = wanted.min(count);
-    for place in 0..wanted {
-        let left = (count - place) as u64;
-        let step = (u64::from(random.next_u32()) * left) >> 32;
-        all.swap(place, place + step as usize);
+    let rest = count - wanted.min(count);
+    for place in (rest..count).rev() {
+        let other = (u64::from(random.next_u32()) * (place as u64 + 1)) >> 32;
+        all.swap(place, other as usize);
     }
-    all.truncate(wanted);
-    all.sort_unstable();
-    all
+    let mut chosen = all.split_off(rest);
+    chosen.sort_unstable();
+    chosen
 }
 
 #[cfg(test)]

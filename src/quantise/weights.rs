@@ -8,6 +8,9 @@ pub const LEVEL_MAX: i8 = 127;
 /// The same where sums of two products saturate at 16 bits (no VNNI): 255 * (64 + 64) is still below 2^15.
 pub const LEVEL_MAX_REDUCED: i8 = 63;
 
+/// Steps are stored in f32, and so is their product with the input's: a little more keeps the bias within its bounds.
+const GUARD_MARGIN: f64 = 1.0001;
+
 /// Weights in bytes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QuantisedWeights {
@@ -55,8 +58,10 @@ pub fn quantise_weights(
         }
     };
     let step = |greatest: f64| (greatest / f64::from(level_max)) as f32;
-    let floor =
-        |bias: f64| (2.0 * bias.abs() / (f64::from(input_scale) * f64::from(i32::MAX))) as f32;
+    let floor = |bias: f64| {
+        let least = 2.0 * bias.abs() / (f64::from(input_scale) * f64::from(i32::MAX));
+        (least * GUARD_MARGIN) as f32
+    };
     let mut guarded = 0;
     let mut guard = |scale: f32, least: f32| {
         if scale < least {
