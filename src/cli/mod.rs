@@ -54,7 +54,22 @@ enum Verb {
 /// Reads the arguments, does what they say, and gives the exit code: 0 done and valid, 1 a
 /// criterion failed, 2 wrong usage or input, 3 the environment lacks something, 130 interrupted.
 pub fn main() -> u8 {
-    let spoken = dialect::translate(std::env::args_os().collect(), &dialect::locate);
+    let around = dialect::Surroundings {
+        locate: &dialect::locate,
+        variable: &|key| std::env::var(key).ok(),
+        precision: &run::precision_of_graph,
+        lines: &|path| {
+            let text = std::fs::read_to_string(path).ok()?;
+            Some(text.lines().map(str::to_owned).collect())
+        },
+        is_voc: &|folder| {
+            ["Annotations", "JPEGImages"]
+                .iter()
+                .all(|part| folder.join(part).is_dir())
+        },
+        instances: &run::instances_that_fit,
+    };
+    let spoken = dialect::translate(std::env::args_os().collect(), around);
     let spoken = match spoken {
         Ok(spoken) => spoken,
         Err(error) => {

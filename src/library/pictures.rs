@@ -109,6 +109,12 @@ impl PictureLibrary {
         Ok((library, notes))
     }
 
+    /// Leaves only `count` pictures after the first `skip`; fewer where there are not so many.
+    pub fn narrow(&mut self, skip: usize, count: usize) {
+        self.pictures.drain(..skip.min(self.pictures.len()));
+        self.pictures.truncate(count);
+    }
+
     /// The pictures; a sample's index is its position.
     pub fn pictures(&self) -> &[PictureEntry] {
         &self.pictures

@@ -102,12 +102,26 @@ pub const CLASSES: [&str; 20] = [
     "tvmonitor",
 ];
 
+/// A detection finds an object when they overlap so much.
+const LEAST_IOU: f64 = 0.5;
+
 /// Scores one class; detections of equal score keep their order.
 pub fn score_class(
     class: &str,
     objects: &[VocObject],
     detections: &[VocDetection],
     style: VocStyle,
+) -> VocClassScore {
+    score_class_above(class, objects, detections, style, LEAST_IOU)
+}
+
+/// As [`score_class`], for another least overlap of a detection with what it found.
+pub fn score_class_above(
+    class: &str,
+    objects: &[VocObject],
+    detections: &[VocDetection],
+    style: VocStyle,
+    least_iou: f64,
 ) -> VocClassScore {
     let objects: Vec<&VocObject> = objects.iter().filter(|one| one.class == class).collect();
     let mut found: Vec<&VocDetection> =
@@ -122,7 +136,7 @@ pub fn score_class(
     let (mut right, mut wrong) = (0_u32, 0_u32);
     let (mut recall, mut precision) = (Vec::new(), Vec::new());
     for detection in &found {
-        match style.best(detection, &objects) {
+        match style.best(detection, &objects, least_iou) {
             Some(best) if objects[best].is_difficult => {}
             Some(best) if !taken[best] => {
                 taken[best] = true;
@@ -172,7 +186,12 @@ impl VocStyle {
 
     /// The object that a detection overlaps most, if that is enough; the first one of equals, whether or not it
     /// was found already.
-    fn best(self, detection: &VocDetection, objects: &[&VocObject]) -> Option<usize> {
+    fn best(
+        self,
+        detection: &VocDetection,
+        objects: &[&VocObject],
+        least: f64,
+    ) -> Option<usize> {
         let mut best = None;
         let mut most = f64::NEG_INFINITY;
         for (index, object) in objects.iter().enumerate() {
@@ -185,8 +204,8 @@ impl VocStyle {
             }
         }
         let is_enough = match self {
-            Self::Devkit => most >= 0.5,
-            Self::Ptssd | Self::Hikapok => most > 0.5,
+            Self::Devkit => most >= least,
+            Self::Ptssd | Self::Hikapok => most > least,
         };
         best.filter(|_| is_enough)
     }

@@ -22,6 +22,7 @@ const PICTURE_FOLDERS: [&str; 3] = ["val2017", "val2014", "images"];
 /// [`DialectError::NoPictures`].
 pub fn locate(location: &Path) -> Result<Located, DialectError> {
     let nothing = |found| DialectError::NoPictures {
+        flag: "--data-location",
         path: location.to_owned(),
         found,
     };

@@ -29,6 +29,8 @@ pub struct Pictures {
     pub library: SampleSource,
     /// What the user should know.
     pub notes: Vec<Note>,
+    /// That there are fewer pictures than were asked for.
+    pub too_few: Option<String>,
     /// The ground truth, where there is one.
     pub ground_truth: Option<GroundTruth>,
     /// Whether these are the default photos, too few for more than a smoke test.
@@ -53,7 +55,7 @@ impl Pictures {
             skip_missing: args.skip_missing,
         };
         let (images, annotations) = (args.images.as_deref(), args.annotations.as_deref());
-        let (library, notes) = if let Some(seed) = args.synthetic {
+        let (mut library, notes) = if let Some(seed) = args.synthetic {
             let limit = performance_count(preprocessing);
             let noise = SampleSource::noise(seed, limit, threads, preprocessing)?;
             (noise, Vec::new())
@@ -62,6 +64,7 @@ impl Pictures {
                 open_library(images, annotations, preprocessing, options, progress)?;
             (SampleSource::Pictures(library), notes)
         };
+        let too_few = library.narrow(args.skip, args.count)?;
         let ground_truth = match library.annotations() {
             None => None,
             Some(AnnotationSource::File(path)) => Some(GroundTruth::read(path).or_usage()?),
@@ -72,6 +75,7 @@ impl Pictures {
         Ok(Self {
             library,
             notes,
+            too_few,
             ground_truth,
             are_photos: args.images.is_none() && args.synthetic.is_none(),
             region: args.timed_region,

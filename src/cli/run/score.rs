@@ -5,9 +5,9 @@ use std::time::SystemTime;
 
 use crossbeam::channel::unbounded;
 
-use super::logs;
+use super::{logs, voc_files};
 use super::measure::{blame, Bench};
-use crate::accuracy::{score, write_results, CocoDetection, CocoScores};
+use crate::accuracy::{ck_rounded, score, write_results, CocoDetection, CocoScores};
 use crate::cli::categories::categories;
 use crate::cli::failure::{Blame, Failure};
 use crate::cli::interrupt::{is_interrupted, INTERRUPTED};
@@ -128,6 +128,9 @@ pub fn score_all(
         };
         logs::write(&folder, bench, &plan, request, began, &shown, logged)?;
     }
+    if bench.keeps_voc_lines {
+        bench.voc_lines = voc_files::lines(bench, &answers);
+    }
     let ids = bench.pictures.image_ids();
     let detections = sort_out(bench, modes, answers.into_iter())?;
     let found = modes.iter().zip(detections);
@@ -218,6 +221,8 @@ fn conclude(
         .ground_truth
         .as_ref()
         .expect("accuracy is only asked for with ground truth");
+    let rounded = bench.rounds_as_ck.then(|| ck_rounded(detections));
+    let detections = rounded.as_deref().unwrap_or(detections);
     let scores = score(truth, detections, Some(image_ids)).or_usage()?;
     let name = if several {
         format!("{}.json", with_mode("detections", mode).replace('-', "_"))

@@ -10,10 +10,10 @@ use crate::cli::detector_args::{ModelArgs, ThresholdArgs};
 use crate::cli::failure::{Blame, Failure};
 use crate::fetch::cache::sha256_of_file;
 use crate::fetch::{default_model_files, Cache, Progress};
-use crate::model::description::ModelDescription;
-use crate::model::onnx::GraphFacts;
+use crate::model::description::{ModelDescription, Precision};
+use crate::model::onnx::{signature, GraphFacts};
 use crate::model::resolve::{resolve, How, ModelRequest, OnnxSource, Resolved};
-use crate::model::{tfjs, Reading};
+use crate::model::{precision_of, tfjs, Reading};
 use crate::postprocess::{NmsMode, NmsSettings};
 use crate::runtime::{locate, LocateError, Runtime, Source};
 use crate::sut::pool::DetectorFactory;
@@ -75,10 +75,21 @@ impl Subject {
     /// Finds the model that the flags mean; the default one is fetched and imported when needed.
     pub fn prepare(asked: SubjectRequest<'_>, progress: &dyn Progress) -> Result<Self, Failure> {
         let search = search_folders();
-        let request = ModelRequest {
-            model: asked.model.model.as_deref(),
-            config: asked.model.model_config.as_deref(),
-            search: &search,
+        let request = match (&asked.model.model_file, &asked.model.model_config) {
+            (None, config) => ModelRequest {
+                model: asked.model.model.as_deref(),
+                config: config.as_deref(),
+                search: &search,
+            },
+            // The name says what the file is, unless a model file does.
+            (Some(file), config) => {
+                check_model_file(file)?;
+                ModelRequest {
+                    model: Some(file),
+                    config: config.as_deref().or(asked.model.model.as_deref()),
+                    search: &[],
+                }
+            }
         };
         let resolved = resolve(request).or_usage()?;
         let (onnx, resolved) = match &resolved.onnx {
@@ -162,6 +173,11 @@ impl SubjectRequest<'_> {
             ("--iou-threshold", own.iou_threshold.is_some()),
             ("--max-detections", own.max_detections.is_some()),
             ("--detections-per-class", own.detections_per_class.is_some()),
+            (
+                "--max-classes-per-detection",
+                own.max_classes_per_detection.is_some(),
+            ),
+            ("--box-scales", own.box_scales.is_some()),
         ];
         let given = flags.into_iter().find(|(_, is_given)| *is_given);
         given.map(|(flag, _)| flag)
@@ -180,8 +196,13 @@ impl SubjectRequest<'_> {
                     detections_per_class: own
                         .detections_per_class
                         .unwrap_or(file.detections_per_class),
-                    ..file
+                    max_classes_per_detection: own
+                        .max_classes_per_detection
+                        .unwrap_or(file.max_classes_per_detection),
                 };
+                if let Some(changes) = own.box_scales {
+                    raw.box_scales = changes.apply(raw.box_scales);
+                }
                 Ok(())
             }
             Reading::Detections(rules) => {
@@ -195,6 +216,22 @@ impl SubjectRequest<'_> {
             }
         }
     }
+}
+
+/// The arithmetic of a graph's layers; `None` for a file that cannot be read.
+pub fn precision_of_graph(path: &Path) -> Option<Precision> {
+    let graph = signature::read(path).ok()?;
+    Some(precision_of(&signature::facts(&graph).integer_layers))
+}
+
+/// Refuses what is no path of a file.
+fn check_model_file(file: &str) -> Result<(), Failure> {
+    if Path::new(file).is_file() {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "--model-file {file}: there is no such file"
+    )))
 }
 
 /// The default model as ONNX: from the cache, else imported from the published files.
