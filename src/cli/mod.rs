@@ -8,6 +8,7 @@ pub mod failure;
 pub mod import;
 mod inference;
 pub mod interrupt;
+pub mod models;
 pub mod nms;
 pub mod peak;
 pub mod plan;
@@ -49,6 +50,8 @@ enum Verb {
     Nms(Box<nms::NmsArgs>),
     /// Convert a TensorFlow.js detector to ONNX
     Import(import::ImportArgs),
+    /// List the known models, what they cost and where their weights come from, or show one
+    Models(models::ModelsArgs),
 }
 
 /// Reads the arguments, does what they say, and gives the exit code: 0 done and valid, 1 a
@@ -100,6 +103,7 @@ pub fn main() -> u8 {
         Verb::Detect(args) => print_detections(args),
         Verb::Nms(args) => print_nms(args),
         Verb::Import(args) => print_import(args),
+        Verb::Models(args) => models::run(args),
     };
     match done {
         Ok(outcome) => outcome.code(),

@@ -34,7 +34,7 @@ use self::score::{score_all, Found};
 use self::seating::Seating;
 use self::sets::TestRequest;
 pub use self::seating::instances_that_fit;
-pub use self::subject::{default_onnx, precision_of_graph};
+pub use self::subject::{default_onnx, imported_default, precision_of_graph, search_folders};
 pub(super) use self::subject::{load_runtime, Subject, SubjectRequest};
 use super::dialect::Ending;
 use super::failure::{Blame, Failure, Outcome};

@@ -61,7 +61,7 @@ impl<'a> From<&'a RunArgs> for SubjectRequest<'a> {
 }
 
 /// Folders in which the files of a named model are looked for.
-fn search_folders() -> Vec<PathBuf> {
+pub fn search_folders() -> Vec<PathBuf> {
     let mut folders = vec![PathBuf::from("."), PathBuf::from("models")];
     folders.extend(
         Cache::locate()
@@ -242,13 +242,12 @@ fn check_model_file(file: &str) -> Result<(), Failure> {
 /// [`Failure`] when it cannot be fetched, imported or written.
 pub fn default_onnx(progress: &dyn Progress) -> Result<PathBuf, Failure> {
     let cache = Cache::locate().or_environment()?;
-    let folder = cache.root().join("models");
-    let name = format!("ssdlite-mobilenet-v2-import{}.onnx", tfjs::REVISION);
-    let onnx = folder.join(name);
+    let onnx = imported_default(&cache);
     let checksum = onnx.with_extension("sha256");
     if fs::read_to_string(&checksum).is_ok_and(|sum| is_intact(&onnx, &sum)) {
         return Ok(onnx);
     }
+    let folder = cache.root().join("models");
     let files = default_model_files(&cache, progress).or_environment()?;
     progress.stage("importing the default model");
     let imported = tfjs::import(&files).or_environment()?;
@@ -257,6 +256,12 @@ pub fn default_onnx(progress: &dyn Progress) -> Result<PathBuf, Failure> {
     let sum = sha256_of_file(&onnx).or_environment()?;
     write_whole(&checksum, sum.as_bytes()).or_environment()?;
     Ok(onnx)
+}
+
+/// Where the default model is kept once it was imported.
+pub fn imported_default(cache: &Cache) -> PathBuf {
+    let name = format!("ssdlite-mobilenet-v2-import{}.onnx", tfjs::REVISION);
+    cache.root().join("models").join(name)
 }
 
 /// A file that a crash or a full disk cut short is imported again.
