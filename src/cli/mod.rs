@@ -1,6 +1,7 @@
 //! The command line: one file a verb. It alone wires the real parts together.
 
 pub mod categories;
+pub mod dataset;
 pub mod detect;
 pub mod detector_args;
 pub mod dialect;
@@ -49,6 +50,8 @@ enum Verb {
     Nms(Box<nms::NmsArgs>),
     /// Convert a TensorFlow.js detector to ONNX
     Import(import::ImportArgs),
+    /// Say what a data set holds, or convert it between COCO, Pascal VOC and TFRecords
+    Dataset(dataset::DatasetArgs),
 }
 
 /// Reads the arguments, does what they say, and gives the exit code: 0 done and valid, 1 a
@@ -85,6 +88,10 @@ pub fn main() -> u8 {
         Verb::Detect(args) => print_detections(args),
         Verb::Nms(args) => print_nms(args),
         Verb::Import(args) => print_import(args),
+        Verb::Dataset(args) => {
+            interrupt::install();
+            dataset::run(args)
+        }
     };
     match done {
         Ok(outcome) => outcome.code(),

@@ -18,6 +18,7 @@ mod score;
 mod seating;
 mod sets;
 mod subject;
+mod truth;
 mod verdict_on_nms;
 mod watch;
 
@@ -91,6 +92,10 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
             "--accuracy-only needs ground truth: pass --annotations FILE with --images",
         ));
     }
+    let named = pictures::named(args)?;
+    if args.accuracy_only && scores_apart {
+        pictures::refuse_without_truth(named.as_ref())?;
+    }
     if let Some(folder) = &args.save_raw {
         save_raw::check_folder(folder)?;
     }
@@ -101,7 +106,7 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
     }
     let runtime = load_runtime(args.ort_lib.as_deref(), progress.as_ref())?;
     let preprocessing = &subject.description.input.preprocessing;
-    let pictures = Pictures::open(args, preprocessing, progress.as_ref())?;
+    let pictures = Pictures::open(args, named, preprocessing, progress.as_ref())?;
     drop(progress);
     if is_interrupted() {
         return Ok(Outcome::Interrupted);
