@@ -1,6 +1,7 @@
 //! The command line: one file a verb. It alone wires the real parts together.
 
 pub mod categories;
+pub mod dataset;
 pub mod detect;
 pub mod detector_args;
 pub mod dialect;
@@ -23,6 +24,7 @@ use std::io::{self, BufWriter, Write};
 use clap::{Parser, Subcommand};
 
 use self::failure::{Blame, Failure, Outcome};
+use crate::dataset::{locate, Located};
 
 /// Measure object detectors on CPUs: throughput, latency percentiles and accuracy.
 #[derive(Debug, Parser)]
@@ -52,24 +54,21 @@ enum Verb {
     Import(import::ImportArgs),
     /// List the known models, what they cost and where their weights come from, or show one
     Models(models::ModelsArgs),
+    /// Say what a data set holds, or convert it between COCO, Pascal VOC and TFRecords
+    Dataset(dataset::DatasetArgs),
 }
 
 /// Reads the arguments, does what they say, and gives the exit code: 0 done and valid, 1 a
 /// criterion failed, 2 wrong usage or input, 3 the environment lacks something, 130 interrupted.
 pub fn main() -> u8 {
     let around = dialect::Surroundings {
-        locate: &dialect::locate,
         variable: &|key| std::env::var(key).ok(),
         precision: &run::precision_of_graph,
         lines: &|path| {
             let text = std::fs::read_to_string(path).ok()?;
             Some(text.lines().map(str::to_owned).collect())
         },
-        is_voc: &|folder| {
-            ["Annotations", "JPEGImages"]
-                .iter()
-                .all(|part| folder.join(part).is_dir())
-        },
+        is_voc: &|path| matches!(locate(path, None), Ok(Located::Voc { .. })),
         instances: &run::instances_that_fit,
     };
     let spoken = dialect::translate(std::env::args_os().collect(), around);
@@ -104,6 +103,10 @@ pub fn main() -> u8 {
         Verb::Nms(args) => print_nms(args),
         Verb::Import(args) => print_import(args),
         Verb::Models(args) => models::run(args),
+        Verb::Dataset(args) => {
+            interrupt::install();
+            dataset::run(args)
+        }
     };
     match done {
         Ok(outcome) => outcome.code(),

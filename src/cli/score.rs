@@ -1,6 +1,6 @@
 //! `detbench score`: detections and COCO ground truth to the twelve numbers.
 
-mod voc;
+pub mod voc;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

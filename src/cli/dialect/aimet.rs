@@ -142,29 +142,19 @@ impl Script {
                 .notes
                 .push("--model-to-eval is int8 unless said, as in AIMET's script.".to_owned());
         }
-        let voc = self.dataset.clone().filter(|path| (around.is_voc)(path));
-        let model = self.model(wanted, voc.is_some(), around)?;
+        let on_voc = self.dataset.as_ref().is_some_and(|path| (around.is_voc)(path));
+        let model = self.model(wanted, on_voc, around)?;
         let is_file = Path::new(&model).extension().is_some();
         let mut words: Vec<OsString> = vec!["--model".into(), model.clone().into()];
-        let ending = match voc {
-            Some(folder) => {
-                words.extend(super::voc_words(&folder, &self.own));
-                Ending::Voc(VocEvaluation {
-                    heading: "Average Precision Per Class:",
-                    summary: Some(match wanted {
-                        Precision::Fp32 => "Original Model on FP32 device",
-                        Precision::Int8 => "Optimized Model on INT8 device",
-                    }),
-                    ..VocEvaluation::new(folder)
-                })
-            }
-            None => {
-                words.extend(self.coco(around)?);
-                Ending::Quanteval(match wanted {
-                    Precision::Fp32 => "original model evaluating",
-                    Precision::Int8 => "quantized model evaluating",
-                })
-            }
+        words.extend(self.data()?);
+        let (heading, summary) = match wanted {
+            Precision::Fp32 => ("original model evaluating", "Original Model on FP32 device"),
+            Precision::Int8 => ("quantized model evaluating", "Optimized Model on INT8 device"),
+        };
+        let evaluation = VocEvaluation {
+            heading: "Average Precision Per Class:",
+            summary: Some(summary),
+            ..VocEvaluation::default()
         };
         words.extend(super::accuracy_words(&self.own));
         words.append(&mut self.own.words);
@@ -173,7 +163,7 @@ impl Script {
             model_name: model,
             precision: Some((wanted, "--model-to-eval")),
             named_by: (!is_file).then_some(("--model", "--model FILE.onnx")),
-            ending,
+            ending: Ending::Quanteval(heading, evaluation),
             notes: self.own.notes,
         };
         Ok((words, told))
@@ -221,28 +211,23 @@ impl Script {
         })
     }
 
-    fn coco(&self, around: Surroundings<'_>) -> Result<Vec<OsString>, DialectError> {
+    fn data(&self) -> Result<Vec<OsString>, DialectError> {
         let mut words: Vec<OsString> = Vec::new();
-        let Some(dataset) = &self.dataset else {
-            if self.own.has("--images") {
-                return Ok(words);
+        match &self.dataset {
+            Some(dataset) => words.extend(["--dataset".into(), dataset.into()]),
+            None if self.own.has("--images") || self.own.has("--dataset") => {}
+            None => {
+                return Err(DialectError::Missing {
+                    dialect: Dialect::Aimet,
+                    flag: "--dataset-path",
+                    expected: "a data set of COCO or Pascal VOC",
+                })
             }
-            return Err(DialectError::Missing {
-                dialect: Dialect::Aimet,
-                flag: "--dataset-path",
-                expected: "a folder of COCO or Pascal VOC",
-            });
-        };
-        let located = (around.locate)(dataset).map_err(|error| error.about("--dataset-path"))?;
-        let annotations = self.annotations.clone().or(located.annotations);
-        words.extend(["--images".into(), located.images.clone().into()]);
-        if !self.own.has("--annotations") {
-            let path = annotations.ok_or(DialectError::NoAnnotations {
-                flag: "--dataset-path",
-                path: located.images,
-            })?;
-            words.extend(["--annotations".into(), path.into()]);
         }
+        if let (Some(file), false) = (&self.annotations, self.own.has("--annotations")) {
+            words.extend(["--annotations".into(), file.into()]);
+        }
+        words.extend(super::voc_rules(&VocEvaluation::default(), &self.own));
         Ok(words)
     }
 }
@@ -287,14 +272,16 @@ mod tests {
             let expected = [
                 "--model",
                 model,
-                "--images",
-                "coco/val2017",
+                "--dataset",
+                "coco",
                 "--annotations",
                 "instances_val2017.json",
+                "--voc-style=ptssd",
+                "--points=11",
                 "--accuracy-only",
             ];
             assert_eq!(words, expected);
-            assert_eq!(told.ending, Ending::Quanteval(heading));
+            assert!(matches!(told.ending, Ending::Quanteval(found, _) if found == heading));
             assert_eq!(told.precision.unwrap().0.name(), which);
         }
     }
@@ -331,7 +318,7 @@ mod tests {
                     --default-output-bw 8 --use-cuda False";
         let (words, told) = read(line).unwrap();
         assert_eq!(words[1], "mb2-ssd-lite-voc");
-        let Ending::Voc(evaluation) = told.ending else {
+        let Ending::Quanteval(_, evaluation) = told.ending else {
             panic!("{:?}", told.ending)
         };
         assert_eq!(evaluation.summary, Some("Original Model on FP32 device"));
@@ -343,7 +330,6 @@ mod tests {
         for (line, expected) in [
             ("--model-to-eval int8", "needs --dataset-path"),
             ("--model-to-eval both", "fp32 or int8"),
-            ("--dataset-path none", "--dataset-path none: it holds"),
             ("--default-param-bw 4", "8 bits"),
             ("--batch-size 0", "above zero"),
             ("--benchmark-only", "exclude each other"),

@@ -79,24 +79,6 @@ pub enum DialectError {
         /// Whose words they are.
         dialect: Dialect,
     },
-    /// A data location without pictures.
-    #[error("{flag} {}: {found}; give a folder of JPEG or PNG files, or one that holds val2017, val2014 or images", path.display())]
-    NoPictures {
-        /// The flag.
-        flag: &'static str,
-        /// The folder.
-        path: PathBuf,
-        /// What is there instead.
-        found: &'static str,
-    },
-    /// Pictures without ground truth.
-    #[error("{flag} {}: no annotations were found; pass --annotations FILE with COCO's JSON, or lay it in annotations/instances_val2017.json", path.display())]
-    NoAnnotations {
-        /// The flag.
-        flag: &'static str,
-        /// The folder.
-        path: PathBuf,
-    },
     /// A file that cannot be read.
     #[error("{flag} {}: the file cannot be read", path.display())]
     Unreadable {
@@ -113,17 +95,6 @@ pub enum DialectError {
         /// The precision.
         precision: &'static str,
     },
-}
-
-impl DialectError {
-    /// The same of another flag, where it is about a data location.
-    #[must_use]
-    pub fn about(self, flag: &'static str) -> Self {
-        match self {
-            Self::NoPictures { path, found, .. } => Self::NoPictures { flag, path, found },
-            other => other,
-        }
-    }
 }
 
 /// How a graph of another program becomes one that runs here.

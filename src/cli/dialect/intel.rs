@@ -4,10 +4,10 @@
 //! pictures as the batch has. Words that are none of Intel's are detbench's own and stay.
 
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::words::value_of;
-use super::{Dialect, DialectError, Ending, Located, Surroundings, Told};
+use super::{Dialect, DialectError, Ending, Surroundings, Told};
 use crate::model::description::Precision;
 use crate::model::known;
 
@@ -44,9 +44,11 @@ const ENDS_IN_IMAGES: &str = "ssd-vgg16";
 /// How the log of `launch_benchmark.py` ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tail {
-    /// The steps and warm-up steps that `infer_detections.py` states, the script of all detectors but SSD-VGG16,
-    /// whose own lines then come before the documented ones.
-    pub steps: Option<(u64, String)>,
+    /// Steps, and those of warm-up as they were typed.
+    pub steps: (u64, String),
+    /// Whether the lines of `infer_detections.py`, the script of all detectors but SSD-VGG16, come before the
+    /// documented ones.
+    pub has_sample_lines: bool,
     /// As `--numa-cores-per-instance` says it: a log for each instance, and one for all.
     pub cores_per_instance: Option<String>,
 }
@@ -289,7 +291,7 @@ impl Launch {
         let own = std::mem::take(&mut self.ours);
         let mut launch = Self { ours: own, ..self };
         let mut words = launch.model(&model_name, precision)?;
-        words.extend(launch.data(around.locate)?);
+        words.extend(launch.data()?);
         let ending = Ending::Intel(launch.tail(&model_name));
         words.extend(launch.load(around));
         let names_graph = launch.in_graph.is_some() || launch.has("--model");
@@ -310,7 +312,8 @@ impl Launch {
         let warm_up = self.warm_up.as_deref().unwrap_or(WARM_UP_STEPS);
         let in_images = plain_name(model_name).starts_with(ENDS_IN_IMAGES);
         Tail {
-            steps: (!in_images).then(|| (steps, warm_up.to_owned())),
+            steps: (steps, warm_up.to_owned()),
+            has_sample_lines: !in_images,
             cores_per_instance: self
                 .cores_per_instance
                 .clone()
@@ -349,27 +352,14 @@ impl Launch {
     }
 
     /// The pictures, or dummy data where none are named.
-    fn data(
-        &self,
-        locate: &dyn Fn(&Path) -> Result<Located, DialectError>,
-    ) -> Result<Vec<OsString>, DialectError> {
+    fn data(&self) -> Result<Vec<OsString>, DialectError> {
         let mut words: Vec<OsString> = Vec::new();
+        let own = ["--images", "--dataset", "--synthetic"];
         match &self.data_location {
-            _ if self.has("--images") || self.has("--synthetic") => {}
+            _ if own.iter().any(|flag| self.has(flag)) => {}
             None if self.accuracy_only => return Err(DialectError::AccuracyOfDummyData),
             None => words.push("--synthetic".into()),
-            Some(location) => {
-                let located = locate(location)?;
-                words.extend(["--images".into(), located.images.clone().into()]);
-                match located.annotations {
-                    _ if !self.accuracy_only || self.has("--annotations") => {}
-                    Some(file) => words.extend(["--annotations".into(), file.into()]),
-                    None => {
-                        let (flag, path) = ("--data-location", located.images);
-                        return Err(DialectError::NoAnnotations { flag, path });
-                    }
-                }
-            }
+            Some(location) => words.extend(["--dataset".into(), location.into()]),
         }
         if let Some(most) = self.data_threads.iter().max() {
             words.push(format!("--preproc-threads={most}").into());

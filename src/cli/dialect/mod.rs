@@ -6,7 +6,6 @@
 
 mod aimet;
 mod ck;
-mod data_location;
 mod error;
 mod intel;
 mod pytorch_ssd;
@@ -17,7 +16,6 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-pub use self::data_location::{locate, Located};
 pub use self::error::DialectError;
 pub use self::intel::Tail;
 pub use self::pytorch_ssd::VocEvaluation;
@@ -95,9 +93,9 @@ pub enum Ending {
     Intel(Tail),
     /// Collective Knowledge's summary, of scores rounded as in its text files.
     Ck,
-    /// The heading of a quanteval script, then COCO's twelve lines.
-    Quanteval(&'static str),
-    /// pytorch-ssd's files of detections and average precisions; of a quanteval script with its summary line.
+    /// A quanteval script's: its heading and COCO's twelve lines, or on VOC the same as pytorch-ssd, with a summary line.
+    Quanteval(&'static str, VocEvaluation),
+    /// pytorch-ssd's files of detections and average precisions.
     Voc(VocEvaluation),
 }
 
@@ -113,15 +111,13 @@ pub struct Translation {
 /// What a translation asks of the machine.
 #[derive(Clone, Copy)]
 pub struct Surroundings<'a> {
-    /// What a data location holds.
-    pub locate: &'a dyn Fn(&Path) -> Result<Located, DialectError>,
     /// The environment's variable of a name.
     pub variable: &'a dyn Fn(&str) -> Option<String>,
     /// The arithmetic of a graph's layers; `None` for a file that cannot be read.
     pub precision: &'a dyn Fn(&Path) -> Option<Precision>,
     /// The lines of a text file; `None` when it cannot be read.
     pub lines: &'a dyn Fn(&Path) -> Option<Vec<String>>,
-    /// Whether a folder is one of Pascal VOC.
+    /// Whether a path is a folder of Pascal VOC.
     pub is_voc: &'a dyn Fn(&Path) -> bool,
     /// How many instances of so many cores (or a `socket`) this machine holds; `None` when it holds none.
     pub instances: &'a dyn Fn(&str) -> Option<usize>,
@@ -160,15 +156,17 @@ pub fn translate(
     })
 }
 
-/// A folder of Pascal VOC as the data set of a run.
-fn voc_words(folder: &Path, own: &words::Own) -> Vec<OsString> {
-    if own.has("--voc") {
-        return Vec::new();
-    }
-    vec!["--voc".into(), folder.into()]
+/// VOC scored by pytorch-ssd's arithmetic, which AIMET's script took over.
+fn voc_rules(evaluation: &VocEvaluation, own: &words::Own) -> Vec<OsString> {
+    let points = if evaluation.eleven_points { "11" } else { "all" };
+    let rules = [("--voc-style", "ptssd"), ("--points", points)];
+    let unsaid = rules.into_iter().filter(|(flag, _)| !own.has(flag));
+    unsaid
+        .map(|(flag, value)| format!("{flag}={value}").into())
+        .collect()
 }
 
-/// Accuracy alone, on one instance.
+/// Accuracy alone.
 fn accuracy_words(own: &words::Own) -> Vec<OsString> {
     let unsaid = !own.has("--accuracy-only");
     unsaid
@@ -192,22 +190,9 @@ pub(super) mod tests_around {
 
     use super::*;
 
-    /// Every folder holds COCO, but `none`; no variable is set; graphs are what their names say.
+    /// No variable is set; graphs are what their names say.
     pub fn around() -> Surroundings<'static> {
         Surroundings {
-            locate: &|path| {
-                if path == Path::new("none") {
-                    return Err(DialectError::NoPictures {
-                        flag: "--data-location",
-                        path: path.to_owned(),
-                        found: "it holds no pictures",
-                    });
-                }
-                Ok(Located {
-                    images: path.join("val2017"),
-                    annotations: Some(path.join("annotations.json")),
-                })
-            },
             variable: &|_| None,
             precision: &|path| match path.to_str()? {
                 name if name.contains("int8") => Some(Precision::Int8),

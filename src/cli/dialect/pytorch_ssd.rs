@@ -1,7 +1,7 @@
 //! `eval_ssd.py` of pytorch-ssd: average precision on Pascal VOC, class by class.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::words::{flag_parts, truth, value_of, wrong, Own};
 use super::{Dialect, DialectError, Ending, Surroundings, Told};
@@ -23,8 +23,6 @@ const OTHER_NETS: [&str; 6] = [
 /// How detections on VOC are written down and scored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VocEvaluation {
-    /// The data set's folder, with `Annotations` in it.
-    pub dataset: PathBuf,
     /// Where `det_test_CLASS.txt` are written.
     pub eval_dir: PathBuf,
     /// The classes in the order in which they are scored, without background.
@@ -39,11 +37,10 @@ pub struct VocEvaluation {
     pub summary: Option<&'static str>,
 }
 
-impl VocEvaluation {
+impl Default for VocEvaluation {
     /// As the script does it unless told otherwise.
-    pub fn new(dataset: PathBuf) -> Self {
+    fn default() -> Self {
         Self {
-            dataset,
             eval_dir: PathBuf::from("eval_results"),
             classes: CLASSES.map(str::to_owned).into(),
             least_iou: 0.5,
@@ -154,9 +151,10 @@ impl Script {
                 expected: "a folder of Pascal VOC, with Annotations, ImageSets and JPEGImages",
             });
         };
-        let evaluation = self.evaluation(&dataset, around)?;
+        let evaluation = self.evaluation(around)?;
         let mut words = self.model()?;
-        words.extend(super::voc_words(&dataset, &self.own));
+        words.extend(["--dataset".into(), dataset.into()]);
+        words.extend(super::voc_rules(&evaluation, &self.own));
         words.extend(super::accuracy_words(&self.own));
         words.append(&mut self.own.words);
         let told = Told {
@@ -173,12 +171,8 @@ impl Script {
         Ok((words, told))
     }
 
-    fn evaluation(
-        &self,
-        dataset: &Path,
-        around: Surroundings<'_>,
-    ) -> Result<VocEvaluation, DialectError> {
-        let mut evaluation = VocEvaluation::new(dataset.to_owned());
+    fn evaluation(&self, around: Surroundings<'_>) -> Result<VocEvaluation, DialectError> {
+        let mut evaluation = VocEvaluation::default();
         if let Some(path) = &self.label_file {
             let unreadable = || DialectError::Unreadable {
                 flag: "--label_file",
@@ -262,6 +256,8 @@ fn is_scripts(flag: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::super::tests_around::{around, texts};
     use super::*;
 

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use super::measure::Bench;
 use super::subject::Subject;
+use super::truth::RunTruth;
 use super::voc_files;
 use crate::accuracy::twelve_lines;
 use crate::cli::dialect::{Ending, Tail, Told};
@@ -39,21 +40,28 @@ pub fn check_precision(told: &Told, subject: &Subject) -> Result<(), Failure> {
 /// What a dialect's program prints of accuracy, after the report.
 ///
 /// # Errors
-/// When the data set's annotations cannot be read, or a file of detections cannot be written.
+/// When the data set is not one that the dialect scores, or a file of detections cannot be written.
 pub fn accuracy_lines(
     ending: &Ending,
-    stats: Option<&[f64]>,
+    entry: Option<&RunEntry>,
     bench: &Bench<'_>,
 ) -> Result<String, Failure> {
+    let is_voc = matches!(bench.pictures.ground_truth, Some(RunTruth::Voc { .. }));
     match ending {
         Ending::Intel(_) | Ending::Ck => Ok(String::new()),
-        Ending::Quanteval(heading) => Ok(format!("\n{heading}\n{}", lines_of(stats))),
-        Ending::Voc(evaluation) => voc_files::evaluate(evaluation, bench),
+        Ending::Quanteval(heading, _) if !is_voc => {
+            Ok(format!("\n{heading}\n{}", entry.map_or_else(String::new, lines_of)))
+        }
+        Ending::Quanteval(_, evaluation) | Ending::Voc(evaluation) => {
+            voc_files::evaluate(evaluation, bench)
+        }
     }
 }
 
-fn lines_of(stats: Option<&[f64]>) -> String {
-    let stats = stats.and_then(|stats| <&[f64; 12]>::try_from(stats).ok());
+/// COCO's twelve lines, where it is scored so.
+fn lines_of(entry: &RunEntry) -> String {
+    let accuracy = entry.accuracy.as_ref().filter(|found| found.metric == "coco");
+    let stats = accuracy.and_then(|found| <&[f64; 12]>::try_from(found.stats.as_slice()).ok());
     stats.map_or_else(String::new, |stats| twelve_lines(stats))
 }
 
@@ -86,16 +94,16 @@ pub fn conclude(
         named.latency_ns = named.query_latency_ns;
     }
     let mut lines = Vec::new();
-    let stats = named.accuracy.as_ref().map(|found| found.stats.as_slice());
-    lines.extend_from_slice(lines_of(stats).as_bytes());
+    lines.extend_from_slice(lines_of(&named).as_bytes());
     let (path, mut file) = create(folder, &intel::file_name(&named, started)).or_environment()?;
     let shown = fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
     if let Some(cores) = &tail.cores_per_instance {
-        let instances = instance_logs(&named, cores, measured, folder)?;
+        let instances = instance_logs(&named, (cores, &tail.steps.1), measured, folder)?;
         lines.extend_from_slice(instances.as_bytes());
         // Batches of several instances wait in one queue: a step is an inference, not that wait.
         named.latency_ns = None;
-    } else if let (Some((steps, warm_up)), true) = (&tail.steps, named.latency_ns.is_some()) {
+    } else if tail.has_sample_lines && named.latency_ns.is_some() {
+        let (steps, warm_up) = &tail.steps;
         let step = named.latency_ns.map_or(0.0, |latency| latency.mean.as_millis_f64());
         let rate = named.samples_per_second.unwrap_or_default();
         let text = intel::sample_lines(&named, *steps, warm_up, step, rate);
@@ -118,7 +126,7 @@ fn unwritable(path: &Path, error: &io::Error) -> Failure {
 /// `Total samples/sec` scripts add up. Instances share one pile of batches, so each has its share of the rate.
 fn instance_logs(
     entry: &RunEntry,
-    cores: &str,
+    (cores, warm_up): (&str, &str),
     measured: Measured<'_>,
     folder: &Path,
 ) -> Result<String, Failure> {
@@ -133,7 +141,6 @@ fn instance_logs(
     });
     let rate = entry.samples_per_second.unwrap_or_default() / count.max(1) as f64;
     let steps = entry.sample_count.unwrap_or_default() / (count * batch_size).max(1) as u64;
-    let warm_up = placement.instances.len().to_string();
     let stem = format!(
         "{}_{}_inference_bs{batch_size}_cores{cores}",
         entry.model, entry.precision
@@ -146,7 +153,7 @@ fn instance_logs(
             instance.intra_threads,
             cpus.join(",")
         );
-        text.push_str(&intel::sample_lines(entry, steps, &warm_up, step, rate));
+        text.push_str(&intel::sample_lines(entry, steps, warm_up, step, rate));
         let path = folder.join(format!("{stem}_instance{number}.log"));
         fs::write(&path, &text).map_err(|error| unwritable(&path, &error))?;
         all.push_str(&text);

@@ -18,6 +18,7 @@ mod score;
 mod seating;
 mod sets;
 mod subject;
+mod truth;
 mod verdict_on_nms;
 mod voc_files;
 mod watch;
@@ -97,6 +98,10 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
             "--accuracy-only needs ground truth: pass --annotations FILE with --images",
         ));
     }
+    let named = pictures::named(args)?;
+    if args.accuracy_only && scores_apart {
+        pictures::refuse_without_truth(named.as_ref())?;
+    }
     if let Some(folder) = &args.save_raw {
         save_raw::check_folder(folder)?;
     }
@@ -107,7 +112,7 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
     }
     let runtime = load_runtime(args.ort_lib.as_deref(), progress.as_ref())?;
     let preprocessing = &subject.description.input.preprocessing;
-    let pictures = Pictures::open(args, preprocessing, progress.as_ref())?;
+    let pictures = Pictures::open(args, named, preprocessing, progress.as_ref())?;
     drop(progress);
     if is_interrupted() {
         return Ok(Outcome::Interrupted);
@@ -120,7 +125,7 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
     bench.profile = asked.compat.profile;
     let ending = args.told.as_ref().map(|told| &told.ending);
     bench.rounds_as_ck = matches!(ending, Some(Ending::Ck));
-    bench.keeps_voc_lines = matches!(ending, Some(Ending::Voc(_)));
+    bench.keeps_voc_lines = matches!(ending, Some(Ending::Voc(_) | Ending::Quanteval(..)));
     for ask in &asked.asks {
         // What cannot be planned with these pictures is refused before anything runs.
         bench.plan(ask.settings(), ask.scenario, ask.test_mode())?;
@@ -281,9 +286,8 @@ impl Run<'_, '_> {
             self.record.tell_as_ck(self.bench.spent);
         }
         if let Some(told) = &self.args.told {
-            let stats = self.record.entries().last().and_then(|entry| entry.accuracy.as_ref());
-            let stats = stats.map(|accuracy| accuracy.stats.clone());
-            let lines = dialect_log::accuracy_lines(&told.ending, stats.as_deref(), &self.bench)?;
+            let entry = self.record.entries().last();
+            let lines = dialect_log::accuracy_lines(&told.ending, entry, &self.bench)?;
             self.record.end_with(&lines);
         }
         Ok(())

@@ -11,8 +11,8 @@ use super::measure::{Conditions, Measured};
 use super::pictures::Pictures;
 use super::seating::Seating;
 use super::subject::Subject;
+use super::truth::Scores;
 use super::verdict_on_nms::{ck_summary, comparison, Spent};
-use crate::accuracy::{twelve_lines, CocoScores};
 use crate::cli::dialect::Dialect;
 use crate::cli::failure::{Blame, Failure};
 use crate::library::SampleLibrary;
@@ -35,7 +35,7 @@ pub struct RunRecord {
     few_pictures: bool,
     entries: Vec<RunEntry>,
     runs: Vec<Conditions>,
-    scores: Vec<(Option<NmsMode>, CocoScores)>,
+    scores: Vec<(Option<NmsMode>, Scores)>,
     /// What a dialect ends with, or Collective Knowledge's summary.
     tail: String,
     complete: bool,
@@ -68,12 +68,11 @@ impl RunRecord {
         notes.extend(asked.file_notes.iter().cloned());
         notes.extend(subject.notes.iter().cloned());
         notes.extend(pictures.notes.iter().map(ToString::to_string));
-        notes.extend(pictures.too_few.clone());
         notes.extend(pictures.library.dummy_note());
         notes.extend(args.told.iter().flat_map(|told| told.notes.clone()));
         let may_have_truth = args.synthetic.is_none() && pictures.ground_truth.is_none();
         if may_have_truth && asked.wants_accuracy(args.benchmark_only) {
-            notes.push("There is no ground truth for these pictures, so there is no accuracy; pass --annotations FILE for it.".to_owned());
+            notes.push("There is no ground truth for these pictures, so there is no accuracy; pass --annotations FILE for it, or a --dataset that has some.".to_owned());
         }
         let preprocessing = pictures.library.preprocessing();
         let conditions = json!({
@@ -100,7 +99,8 @@ impl RunRecord {
             "pictures": {
                 "name": pictures.library.name(),
                 "count": pictures.library.total_count(),
-                "annotations": pictures.library.annotations().map(ToString::to_string),
+                "annotations": pictures.truth_source,
+                "form": pictures.form,
             },
             "timed_region": args.timed_region.describe(),
             "nms_order": modes,
@@ -149,7 +149,7 @@ impl RunRecord {
     }
 
     /// Keeps a mode's scores, unless it has some: the model finds the same every time.
-    fn keep(&mut self, mode: Option<NmsMode>, scores: &CocoScores) {
+    fn keep(&mut self, mode: Option<NmsMode>, scores: &Scores) {
         if self.scores.iter().all(|(held, _)| *held != mode) {
             self.scores.push((mode, scores.clone()));
         }
@@ -162,7 +162,7 @@ impl RunRecord {
     }
 
     /// Gives all entries of a mode their accuracy.
-    pub fn score(&mut self, mode: Option<NmsMode>, accuracy: &AccuracyEntry, scores: &CocoScores) {
+    pub fn score(&mut self, mode: Option<NmsMode>, accuracy: &AccuracyEntry, scores: &Scores) {
         for entry in self.entries.iter_mut().filter(|entry| entry.nms == mode) {
             entry.accuracy = Some(accuracy.clone());
         }
@@ -211,15 +211,10 @@ impl RunRecord {
 
     /// Writes `run.json`.
     pub fn write(&self, folder: &RunFolder) -> Result<(), Failure> {
-        let category = |scores: &CocoScores| -> Vec<Value> {
-            let rows = scores.per_category.iter();
-            rows.map(|row| json!({"id": row.id, "name": row.name, "ap": row.ap, "ap50": row.ap50}))
-                .collect()
-        };
         let per_category: serde_json::Map<String, Value> = self
             .scores
             .iter()
-            .map(|(mode, scores)| (mode_word(*mode).to_owned(), Value::from(category(scores))))
+            .map(|(mode, scores)| (mode_word(*mode).to_owned(), Value::from(scores.rows())))
             .collect();
         let document = json!({
             "schema_version": SCHEMA_VERSION,
@@ -283,13 +278,13 @@ impl RunRecord {
                     text,
                     "{} NMS:\n{}",
                     mode_word(*mode),
-                    twelve_lines(&scores.stats)
+                    scores.text()
                 );
             }
         }
         text.push_str(&comparison(&self.entries, &self.scores));
         if self.few_pictures && !self.scores.is_empty() {
-            text.push_str("note: accuracy on so few pictures is a smoke test; pass --images DIR --annotations FILE for a real one.\n");
+            text.push_str("note: accuracy on so few pictures is a smoke test; pass --dataset PATH for a real one.\n");
         }
         for note in &self.notes {
             let _ = writeln!(text, "note: {note}");

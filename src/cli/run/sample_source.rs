@@ -3,7 +3,6 @@
 use std::num::NonZeroUsize;
 
 use crate::cli::failure::{Blame, Failure};
-use crate::library::coco::AnnotationSource;
 use crate::library::preprocessing::Preprocessing;
 use crate::library::{
     EncodedSamples, LibraryError, LoadedSamples, PictureEntry, PictureLibrary, Progress,
@@ -38,40 +37,11 @@ impl SampleSource {
             .or_usage()
     }
 
-    /// Leaves `count` pictures after the first `skip`, and says where there are not so many; noise has no first ones.
-    ///
-    /// # Errors
-    /// When none would be left.
-    pub fn narrow(&mut self, skip: usize, count: Option<usize>) -> Result<Option<String>, Failure> {
-        let Self::Pictures(library) = self else {
-            return Ok(None);
-        };
-        let total = library.total_count();
-        if skip >= total {
-            return Err(Failure::usage(format!(
-                "--skip {skip}: there are only {total} pictures"
-            )));
-        }
-        library.narrow(skip, count.unwrap_or(usize::MAX));
-        let left = library.total_count();
-        Ok(count
-            .filter(|asked| *asked > left)
-            .map(|asked| format!("{asked} pictures were asked for (--count), but there are only {left}.")))
-    }
-
     /// The pictures by index; noise has no entries.
     pub fn pictures(&self) -> &[PictureEntry] {
         match self {
             Self::Pictures(library) => library.pictures(),
             Self::Noise(_) => &[],
-        }
-    }
-
-    /// Where the ground truth is.
-    pub fn annotations(&self) -> Option<&AnnotationSource> {
-        match self {
-            Self::Pictures(library) => library.annotations(),
-            Self::Noise(_) => None,
         }
     }
 

@@ -1,16 +1,19 @@
 //! Detections as pytorch-ssd's `eval_ssd.py` writes them, class by class, and the average precisions that it prints.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
 use super::measure::Bench;
 use super::subject::Subject;
+use super::truth::RunTruth;
 use crate::accuracy::voc::{
-    mean_average_precision, read_annotations, score_class_above, VocDetection, VocStyle,
+    mean_average_precision, score_class_above, VocDetection, VocObject, VocStyle,
 };
 use crate::cli::dialect::VocEvaluation;
-use crate::cli::failure::{Blame, Failure};
+use crate::cli::failure::Failure;
+use crate::dataset::voc_name;
 use crate::library::PictureEntry;
 use crate::postprocess::Detection;
 use crate::sut::pool::Answer;
@@ -29,7 +32,7 @@ impl Line {
         let (width, height) = (picture.width as f32, picture.height as f32);
         Self {
             class: class.to_owned(),
-            image: image_name(picture),
+            image: voc_name(&picture.file_name).to_owned(),
             numbers: [
                 detection.score,
                 detection.x_min * width + 1.0,
@@ -57,13 +60,6 @@ impl Line {
             corners: corners.map(read),
         }
     }
-}
-
-/// VOC's name of a picture: its file's, without the extension.
-fn image_name(picture: &PictureEntry) -> String {
-    let name = Path::new(&picture.file_name);
-    let stem = name.file_stem().unwrap_or(name.as_os_str());
-    stem.to_string_lossy().into_owned()
 }
 
 /// A number as numpy prints an f32: the shortest decimals, and two digits of an exponent.
@@ -130,9 +126,7 @@ pub fn evaluate(evaluation: &VocEvaluation, bench: &Bench<'_>) -> Result<String,
         let path = folder.join(format!("det_test_{class}.txt"));
         fs::write(&path, text).map_err(|error| unwritable(&path, &error))?;
     }
-    let pictures = bench.pictures.library.pictures();
-    let names = pictures.iter().map(image_name).collect();
-    let (_, objects) = read_annotations(&evaluation.dataset, Some(names)).or_usage()?;
+    let objects = objects(bench)?;
     let detections: Vec<VocDetection> = bench.voc_lines.iter().map(Line::detection).collect();
     let mut text = format!("\n\n{}\n", evaluation.heading);
     let mut values = Vec::new();
@@ -166,6 +160,19 @@ pub fn evaluate(evaluation: &VocEvaluation, bench: &Bench<'_>) -> Result<String,
     }
     let _ = writeln!(text, "detections in {}", folder.display());
     Ok(text)
+}
+
+/// The objects in the pictures of the run.
+fn objects(bench: &Bench<'_>) -> Result<Vec<VocObject>, Failure> {
+    let Some(RunTruth::Voc { objects, .. }) = &bench.pictures.ground_truth else {
+        return Err(Failure::usage(
+            "the data set is none of Pascal VOC, which --compat pytorch-ssd scores; give one with Annotations and JPEGImages",
+        ));
+    };
+    let pictures = bench.pictures.library.pictures().iter();
+    let names: BTreeSet<&str> = pictures.map(|picture| voc_name(&picture.file_name)).collect();
+    let here = objects.iter().filter(|object| names.contains(object.image.as_str()));
+    Ok(here.cloned().collect())
 }
 
 /// A number as Python prints it.

@@ -46,7 +46,7 @@ fn every_flag_with_a_meaning_becomes_ours() {
     gives("--model-name ssd-resnet34", &["ssd-resnet34-1200"]);
     gives("--precision int8", &["ssd-mobilenet-v1-int8"]);
     gives("--in-graph a.onnx", &["--model", "a.onnx"]);
-    gives("--data-location coco", &["--images", "coco/val2017"]);
+    gives("--data-location coco", &["--dataset", "coco"]);
     gives("--socket-id 1", &["--socket-id=1"]);
     gives("--num-inter-threads 2", &["--inter-threads=2"]);
     gives("--num-intra-threads 28", &["--intra-threads=28"]);
@@ -84,15 +84,13 @@ fn without_a_word_it_is_a_benchmark_of_dummy_data() {
 }
 
 #[test]
-fn accuracy_takes_the_annotations_of_the_data_location() {
+fn accuracy_takes_the_data_location_as_a_data_set() {
     let (words, _) = read("--accuracy-only --data-location coco");
     let expected = [
         "--model",
         "ssd-mobilenet-v1",
-        "--images",
-        "coco/val2017",
-        "--annotations",
-        "coco/annotations.json",
+        "--dataset",
+        "coco",
         "--accuracy-only",
     ];
     assert_eq!(words, expected);
@@ -190,9 +188,10 @@ fn only_ssd_vgg16_ends_without_the_lines_of_samples() {
         other => panic!("{other:?}"),
     };
     let vgg = tail("-m ssd_vgg16 -p fp32 -g v.onnx");
-    assert_eq!(vgg.steps, None);
+    assert!(!vgg.has_sample_lines);
     let mobilenet = tail("-m ssd-mobilenet -p fp32 -- warmup-steps=7 steps=9 input-size=1200");
-    assert_eq!(mobilenet.steps, Some((9, "7".to_owned())));
+    assert_eq!(mobilenet.steps, (9, "7".to_owned()));
+    assert!(mobilenet.has_sample_lines);
 }
 
 #[test]
@@ -208,7 +207,6 @@ fn what_cannot_be_is_refused_in_a_sentence() {
         ("--precision fp32".to_owned(), "needs --model-name"),
         ("--model-name ssd_vgg16".to_owned(), "needs --precision"),
         (format!("{base} --precision bfloat16"), "fp32 or int8"),
-        (format!("{base} -g v.onnx -d none"), "it holds no pictures"),
         (format!("{base} --mode training"), "only mode is inference"),
         (format!("{base} --steps 0"), "above zero"),
         (format!("{base} --steps"), "needs a value"),
