@@ -47,8 +47,8 @@ pub struct Bench<'a> {
     pub profile: CompatProfile,
     /// Whether detections are scored as Collective Knowledge's text files hold them.
     pub rounds_as_ck: bool,
-    /// Whether the accuracy run keeps its detections as lines of pytorch-ssd's files.
-    pub keeps_voc_lines: bool,
+    /// The classes of which the accuracy run keeps its detections as lines of pytorch-ssd's files.
+    pub voc_classes: Vec<String>,
     /// Those lines.
     pub voc_lines: Vec<Line>,
     /// Where time went besides measuring.
@@ -116,7 +116,7 @@ impl<'a> Bench<'a> {
             trace: false,
             profile: CompatProfile::default(),
             rounds_as_ck: false,
-            keeps_voc_lines: false,
+            voc_classes: Vec::new(),
             voc_lines: Vec::new(),
             spent: Spent::default(),
             pool: None,

@@ -125,7 +125,9 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
     bench.profile = asked.compat.profile;
     let ending = args.told.as_ref().map(|told| &told.ending);
     bench.rounds_as_ck = matches!(ending, Some(Ending::Ck));
-    bench.keeps_voc_lines = matches!(ending, Some(Ending::Voc(_) | Ending::Quanteval(..)));
+    if let Some(Ending::Voc(evaluation) | Ending::Quanteval(_, evaluation)) = ending {
+        bench.voc_classes.clone_from(&evaluation.classes);
+    }
     for ask in &asked.asks {
         // What cannot be planned with these pictures is refused before anything runs.
         bench.plan(ask.settings(), ask.scenario, ask.test_mode())?;

@@ -132,7 +132,7 @@ pub fn score_all(
         };
         logs::write(&folder, bench, &plan, request, began, &shown, logged)?;
     }
-    if bench.keeps_voc_lines {
+    if !bench.voc_classes.is_empty() {
         bench.voc_lines = voc_files::lines(bench, &answers);
     }
     let asked: Vec<&PictureEntry> = bench.pictures.library.pictures().iter().collect();

@@ -9,7 +9,7 @@ use super::measure::Bench;
 use super::subject::Subject;
 use super::truth::RunTruth;
 use crate::accuracy::voc::{
-    mean_average_precision, score_class_above, VocDetection, VocObject, VocStyle,
+    self, mean_average_precision, score_class_above, VocDetection, VocObject, VocStyle,
 };
 use crate::cli::dialect::VocEvaluation;
 use crate::cli::failure::Failure;
@@ -74,30 +74,36 @@ fn printed(number: f32) -> String {
     }
 }
 
+/// The class that a label means: by its name, or as VOC or COCO call the same.
+fn class_of<'a>(label: &'a str, classes: &[String]) -> Option<&'a str> {
+    let mut names = [label, voc::voc_name(label), voc::coco_name(label)].into_iter();
+    names.find(|name| classes.iter().any(|class| class == name))
+}
+
 /// Refuses classes that the model does not know.
 ///
 /// # Errors
 /// The sentence that says which.
 pub fn check_classes(evaluation: &VocEvaluation, subject: &Subject) -> Result<(), Failure> {
     let labels = &subject.description.labels;
-    let known: Vec<&str> = (0..labels.class_count())
+    let labels: Vec<&str> = (0..labels.class_count())
         .filter_map(|class| labels.name(class as u32))
         .collect();
-    let unknown = evaluation
-        .classes
-        .iter()
-        .find(|class| !known.contains(&class.as_str()));
-    match unknown {
+    let is_known = |class: &String| {
+        let class = std::slice::from_ref(class);
+        labels.iter().any(|label| class_of(label, class).is_some())
+    };
+    match evaluation.classes.iter().find(|class| !is_known(class)) {
         None => Ok(()),
         Some(class) => Err(Failure::usage(format!(
-            "the class `{class}` is to be scored, but the model {} knows {}; pass a label file with its classes, or another model",
+            "the class `{class}` is to be scored, but the model {} does not know it (its first is `{}`); pass a label file with its classes, or another model",
             subject.description.name,
-            known.join(", ")
+            labels.first().unwrap_or(&"none"),
         ))),
     }
 }
 
-/// The lines of all answers of one detector, picture by picture in the library's order.
+/// The lines of all answers of the first detector, picture by picture in the library's order.
 pub fn lines(bench: &Bench<'_>, answers: &[Answer]) -> Vec<Line> {
     let labels = &bench.subject.description.labels;
     let pictures = bench.pictures.library.pictures();
@@ -106,7 +112,8 @@ pub fn lines(bench: &Bench<'_>, answers: &[Answer]) -> Vec<Line> {
     let of_answer = |answer: &&Answer| {
         let picture = &pictures[answer.sample.as_usize()];
         let named = answer.detections.iter().filter_map(|detection| {
-            Some(Line::of(detection, labels.name(detection.class)?, picture))
+            let class = class_of(labels.name(detection.class)?, &bench.voc_classes)?;
+            Some(Line::of(detection, class, picture))
         });
         named.collect::<Vec<_>>()
     };
