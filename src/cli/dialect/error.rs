@@ -52,13 +52,11 @@ pub enum DialectError {
         /// The flag.
         flag: &'static str,
     },
-    /// A data location without pictures.
-    #[error("--data-location {}: {found}; give a folder of JPEG or PNG files, or one that holds val2017, val2014 or images", path.display())]
-    NoPictures {
-        /// The folder.
-        path: PathBuf,
-        /// What is there instead.
-        found: &'static str,
+    /// A data location that is no data set.
+    #[error("--data-location {reason}")]
+    DataLocation {
+        /// What is there instead, beginning with the location.
+        reason: String,
     },
     /// Pictures without ground truth.
     #[error("--accuracy-only: no annotations were found for {}; pass --annotations FILE with COCO's JSON, or lay it in annotations/instances_val2017.json", path.display())]

@@ -292,20 +292,16 @@ impl Launch {
     ) -> Result<Vec<OsString>, DialectError> {
         let mut words: Vec<OsString> = Vec::new();
         match &self.data_location {
-            _ if self.has("--images") || self.has("--synthetic") => {}
+            _ if self.has("--images") || self.has("--dataset") || self.has("--synthetic") => {}
             None if self.accuracy_only => return Err(DialectError::AccuracyOfDummyData),
             None => words.push("--synthetic".into()),
             Some(location) => {
                 let located = locate(location)?;
-                words.extend(["--images".into(), located.images.clone().into()]);
-                match located.annotations {
-                    _ if !self.accuracy_only || self.has("--annotations") => {}
-                    Some(file) => words.extend(["--annotations".into(), file.into()]),
-                    None => {
-                        let path = located.images;
-                        return Err(DialectError::NoAnnotations { path });
-                    }
+                if self.accuracy_only && !located.may_have_truth && !self.has("--annotations") {
+                    let path = located.dataset;
+                    return Err(DialectError::NoAnnotations { path });
                 }
+                words.extend(["--dataset".into(), located.dataset.into()]);
             }
         }
         if let Some(most) = self.data_threads.iter().max() {

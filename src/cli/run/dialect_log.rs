@@ -53,7 +53,10 @@ pub fn conclude(
         named.latency_ns.clone_from(&entry.query_latency_ns);
     }
     let mut tail = Vec::new();
-    let accuracy = entry.accuracy.as_ref().filter(|found| found.metric == "coco");
+    let accuracy = entry
+        .accuracy
+        .as_ref()
+        .filter(|found| found.metric == "coco");
     let stats = accuracy.map(|found| found.stats.as_slice());
     if let Some(stats) = stats.and_then(|stats| <&[f64; 12]>::try_from(stats).ok()) {
         tail.extend_from_slice(twelve_lines(stats).as_bytes());

@@ -2,13 +2,12 @@ use super::*;
 
 fn here(path: &Path) -> Result<Located, DialectError> {
     if path == Path::new("none") {
-        let path = path.to_owned();
-        let found = "it holds no pictures";
-        return Err(DialectError::NoPictures { path, found });
+        let reason = "none: it holds no pictures".to_owned();
+        return Err(DialectError::DataLocation { reason });
     }
     Ok(Located {
-        images: path.join("val2017"),
-        annotations: Some(path.join("annotations.json")),
+        dataset: path.to_owned(),
+        may_have_truth: path != Path::new("plain"),
     })
 }
 
@@ -58,7 +57,7 @@ fn every_flag_with_a_meaning_becomes_ours() {
     gives("--model-name ssd-resnet34", &["ssd-resnet34-1200"]);
     gives("--precision int8", &["ssd-mobilenet-v1-int8"]);
     gives("--in-graph a.onnx", &["--model", "a.onnx"]);
-    gives("--data-location coco", &["--images", "coco/val2017"]);
+    gives("--data-location coco", &["--dataset", "coco"]);
     gives("--socket-id 1", &["--socket-id=1"]);
     gives("--num-inter-threads 2", &["--inter-threads=2"]);
     gives("--num-intra-threads 28", &["--intra-threads=28"]);
@@ -96,20 +95,25 @@ fn without_a_word_it_is_a_benchmark_of_dummy_data() {
 }
 
 #[test]
-fn accuracy_takes_the_annotations_of_the_data_location() {
+fn accuracy_takes_the_truth_of_the_data_location() {
     let (words, _) = read("--accuracy-only --data-location coco");
     let expected = [
         "--model",
         "ssd-mobilenet-v1",
-        "--images",
-        "coco/val2017",
-        "--annotations",
-        "coco/annotations.json",
+        "--dataset",
+        "coco",
         "--accuracy-only",
     ];
     assert_eq!(words, expected);
     let needs = refused("--model-name ssd-mobilenet --precision fp32 --accuracy-only");
     assert!(needs.contains("--data-location"), "{needs}");
+    let needs = refused(
+        "--model-name ssd-mobilenet --precision fp32 --accuracy-only --data-location plain",
+    );
+    assert!(
+        needs.contains("no annotations were found for plain"),
+        "{needs}"
+    );
 }
 
 #[test]
