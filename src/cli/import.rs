@@ -11,6 +11,7 @@ use tempfile::NamedTempFile;
 use crate::library::preprocessing::{ColorOrder, ElementType, Layout, Preprocessing, Resize};
 use crate::model::description::{
     Anchors, Dataset, Family, Heads, InputDescription, ModelFile, Outputs, Precision, RawHeads,
+    Weights,
 };
 use crate::model::onnx::signature::{decode, facts};
 use crate::model::onnx::{GraphFacts, ReadError};
@@ -256,6 +257,8 @@ fn describe(
         source: format!("TensorFlow.js graph model `{origin}`"),
         licence: "as the TensorFlow.js model's".to_owned(),
         labels,
+        weights: Weights::Trained,
+        operations: None,
         notes: "Written by `detbench import`; box_scales and nms are those usual for the family, not read from the graph.".to_owned(),
         files: vec![ModelFile {
             name: output.file_name().unwrap_or_default().to_string_lossy().into_owned(),

@@ -10,6 +10,7 @@ mod ground_truth;
 pub mod import;
 mod inference;
 pub mod interrupt;
+pub mod models;
 pub mod nms;
 pub mod peak;
 pub mod plan;
@@ -24,6 +25,7 @@ use std::io::{self, BufWriter, Write};
 use clap::{Parser, Subcommand};
 
 use self::failure::{Blame, Failure, Outcome};
+use crate::dataset::{locate, Located};
 
 /// Measure object detectors on CPUs: throughput, latency percentiles and accuracy.
 #[derive(Debug, Parser)]
@@ -51,6 +53,8 @@ enum Verb {
     Nms(Box<nms::NmsArgs>),
     /// Convert a TensorFlow.js detector to ONNX
     Import(import::ImportArgs),
+    /// List the known models, what they cost and where their weights come from, or show one
+    Models(models::ModelsArgs),
     /// Say what a data set holds, or convert it between COCO, Pascal VOC and TFRecords
     Dataset(dataset::DatasetArgs),
 }
@@ -58,7 +62,17 @@ enum Verb {
 /// Reads the arguments, does what they say, and gives the exit code: 0 done and valid, 1 a
 /// criterion failed, 2 wrong usage or input, 3 the environment lacks something, 130 interrupted.
 pub fn main() -> u8 {
-    let spoken = dialect::translate(std::env::args_os().collect(), &dialect::locate);
+    let around = dialect::Surroundings {
+        variable: &|key| std::env::var(key).ok(),
+        precision: &run::precision_of_graph,
+        lines: &|path| {
+            let text = std::fs::read_to_string(path).ok()?;
+            Some(text.lines().map(str::to_owned).collect())
+        },
+        is_voc: &|path| matches!(locate(path, None), Ok(Located::Voc { .. })),
+        instances: &run::instances_that_fit,
+    };
+    let spoken = dialect::translate(std::env::args_os().collect(), around);
     let spoken = match spoken {
         Ok(spoken) => spoken,
         Err(error) => {
@@ -89,6 +103,7 @@ pub fn main() -> u8 {
         Verb::Detect(args) => print_detections(args),
         Verb::Nms(args) => print_nms(args),
         Verb::Import(args) => print_import(args),
+        Verb::Models(args) => models::run(args),
         Verb::Dataset(args) => {
             interrupt::install();
             dataset::run(args)

@@ -34,16 +34,6 @@ pub enum Located {
     },
 }
 
-impl Located {
-    /// Whether a ground truth comes with it. Records may hold one; that shows when they are read.
-    pub const fn may_have_truth(&self) -> bool {
-        match self {
-            Self::Pictures { annotations, .. } => annotations.is_some(),
-            Self::Voc { .. } | Self::Records { .. } => true,
-        }
-    }
-}
-
 /// Folders of pictures in a COCO folder, the likeliest first.
 const PICTURE_FOLDERS: [&str; 3] = ["val2017", "val2014", "images"];
 
@@ -322,7 +312,6 @@ mod tests {
                 annotations: None
             }
         );
-        assert!(!located.may_have_truth());
     }
 
     #[test]

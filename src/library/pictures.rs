@@ -128,6 +128,12 @@ impl PictureLibrary {
         Ok((library, notes))
     }
 
+    /// Leaves only `count` pictures after the first `skip`; fewer where there are not so many.
+    pub fn narrow(&mut self, skip: usize, count: usize) {
+        self.pictures.drain(..skip.min(self.pictures.len()));
+        self.pictures.truncate(count);
+    }
+
     /// Changes how many samples fit in memory at a time.
     pub const fn set_performance_count(&mut self, count: NonZeroUsize) {
         self.options.performance_count = Some(count);

@@ -220,12 +220,26 @@ pub const CLASSES: [&str; 20] = [
     "tvmonitor",
 ];
 
+/// A detection finds an object when they overlap so much.
+const LEAST_IOU: f64 = 0.5;
+
 /// Scores one class; detections of equal score keep their order.
 pub fn score_class(
     class: &str,
     objects: &[VocObject],
     detections: &[VocDetection],
     style: VocStyle,
+) -> VocClassScore {
+    score_class_above(class, objects, detections, style, LEAST_IOU)
+}
+
+/// As [`score_class`], for another least overlap of a detection with what it found.
+pub fn score_class_above(
+    class: &str,
+    objects: &[VocObject],
+    detections: &[VocDetection],
+    style: VocStyle,
+    least_iou: f64,
 ) -> VocClassScore {
     let objects: Vec<&VocObject> = objects.iter().filter(|one| one.class == class).collect();
     let mut found: Vec<&VocDetection> =
@@ -249,7 +263,7 @@ pub fn score_class(
     for detection in &found {
         let here = by_image.get(detection.image.as_str());
         let here = here.map_or(&[][..], Vec::as_slice);
-        match style.best(detection, &objects, here) {
+        match style.best(detection, &objects, here, least_iou) {
             Some(best) if objects[best].is_difficult => {}
             Some(best) if !taken[best] => {
                 taken[best] = true;
@@ -304,6 +318,7 @@ impl VocStyle {
         detection: &VocDetection,
         objects: &[&VocObject],
         here: &[usize],
+        least: f64,
     ) -> Option<usize> {
         let mut best = None;
         let mut most = f64::NEG_INFINITY;
@@ -314,8 +329,8 @@ impl VocStyle {
             }
         }
         let is_enough = match self {
-            Self::Devkit => most >= 0.5,
-            Self::Ptssd | Self::Hikapok => most > 0.5,
+            Self::Devkit => most >= least,
+            Self::Ptssd | Self::Hikapok => most > least,
         };
         best.filter(|_| is_enough)
     }

@@ -49,7 +49,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "MODE", help_heading = WHAT)]
     pub mode: Option<TestMode>,
     /// Which LoadGen's random streams to repeat: v6, v5 or v4-gcc10 [default: v6]; and whose
-    /// command line is spoken: intel (`launch_benchmark.py`); one of each
+    /// command line is spoken: intel (`launch_benchmark.py`), ck (`object-detection-tflite`), aimet
+    /// (quanteval) or pytorch-ssd (`eval_ssd.py`); one of each
     #[arg(long, value_name = "NAME", help_heading = WHAT)]
     pub compat: Vec<CompatWord>,
     /// A setting by LoadGen's name, such as `min_query_count=300`; may be repeated
@@ -102,6 +103,12 @@ pub struct RunArgs {
     /// Ground truth of the pictures, COCO JSON [with --dataset: what comes with it]
     #[arg(long, value_name = "FILE", requires = NAMED_PICTURES, help_heading = ON_WHAT)]
     pub annotations: Option<PathBuf>,
+    /// Use so many pictures, from the first on, and leave the others out
+    #[arg(long, value_name = "N", value_parser = parse_pictures, allow_negative_numbers = true, help_heading = ON_WHAT)]
+    pub count: Option<usize>,
+    /// Leave out the first N pictures
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = ON_WHAT)]
+    pub skip: usize,
     /// Leave pictures out that the annotations name but the folder lacks, and shards that are missing
     #[arg(long, help_heading = ON_WHAT)]
     pub skip_missing: bool,
@@ -304,6 +311,13 @@ const DATA_THREADS_MAX: usize = 1_024;
 
 fn parse_count(text: &str) -> Result<usize, String> {
     parse_count_to(LARGEST_COUNT, text)
+}
+
+fn parse_pictures(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err("give a number of pictures above zero".to_owned()),
+    }
 }
 
 fn parse_batch_size(text: &str) -> Result<usize, String> {

@@ -47,21 +47,33 @@ pub struct Pictures {
 /// [`Failure`]: it cannot be found or read.
 pub fn named(args: &RunArgs) -> Result<Option<Dataset>, Failure> {
     let annotations = args.annotations.as_deref();
-    if let Some(folder) = &args.images {
-        let dataset = Dataset::of_folder(folder, annotations, args.skip_missing);
-        return dataset.map(Some).or_usage();
+    let mut dataset = match (&args.images, &args.dataset) {
+        (Some(folder), _) => Dataset::of_folder(folder, annotations, args.skip_missing),
+        (None, Some(path)) => Dataset::open(&Request {
+            path,
+            annotations,
+            split: args.split.as_deref(),
+            skip_missing: args.skip_missing,
+            threads: threads(args),
+        }),
+        (None, None) => return Ok(None),
     }
-    let Some(path) = &args.dataset else {
-        return Ok(None);
-    };
-    let request = Request {
-        path,
-        annotations,
-        split: args.split.as_deref(),
-        skip_missing: args.skip_missing,
-        threads: threads(args),
-    };
-    Dataset::open(&request).map(Some).or_usage()
+    .or_usage()?;
+    check_skip(args, dataset.pictures.len())?;
+    dataset.pictures.drain(..args.skip);
+    dataset.pictures.truncate(args.count.unwrap_or(usize::MAX));
+    Ok(Some(dataset))
+}
+
+/// Refuses to leave out all pictures.
+fn check_skip(args: &RunArgs, total: usize) -> Result<(), Failure> {
+    if args.skip < total || args.skip == 0 {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "--skip {}: there are only {total} pictures",
+        args.skip
+    )))
 }
 
 /// Refuses a data set that says nothing of what is in its pictures.
@@ -108,7 +120,10 @@ impl Pictures {
                 Self::new(args, noise, "noise")
             }
             (None, None) => {
-                let (library, notes) = open_library(None, None, preprocessing, options, progress)?;
+                let (mut library, notes) =
+                    open_library(None, None, preprocessing, options, progress)?;
+                check_skip(args, library.total_count())?;
+                library.narrow(args.skip, args.count.unwrap_or(usize::MAX));
                 let mut pictures = Self::new(args, SampleSource::Pictures(library), "photos");
                 pictures.notes = notes.iter().map(Note::to_string).collect();
                 let truth = PHOTOS_ANNOTATIONS.parse::<GroundTruth>().or_usage()?;
@@ -118,6 +133,12 @@ impl Pictures {
                 pictures
             }
         };
+        let left = pictures.library.total_count();
+        if let Some(asked) = args.count.filter(|asked| *asked > left) {
+            pictures.notes.push(format!(
+                "{asked} pictures were asked for (--count), but there are only {left}."
+            ));
+        }
         if args.timed_region == TimedRegion::EndToEnd {
             pictures.fit_files(args.library_memory)?;
         }

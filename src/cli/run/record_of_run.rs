@@ -17,7 +17,7 @@ use crate::cli::dialect::Dialect;
 use crate::cli::failure::{Blame, Failure};
 use crate::library::SampleLibrary;
 use crate::model::Reading;
-use crate::placement::plan::Pin;
+use crate::placement::plan::{Pin, Placement};
 use crate::placement::{CpuList, Fact, Host};
 use crate::postprocess::NmsMode;
 use crate::report::document::{AccuracyEntry, RunEntry, SCHEMA_VERSION};
@@ -36,8 +36,8 @@ pub struct RunRecord {
     entries: Vec<RunEntry>,
     runs: Vec<Conditions>,
     scores: Vec<(Option<NmsMode>, Scores)>,
-    /// Collective Knowledge's summary, if it was asked for.
-    ck: String,
+    /// What a dialect ends with, or Collective Knowledge's summary.
+    tail: String,
     complete: bool,
     failure: Option<String>,
 }
@@ -123,7 +123,7 @@ impl RunRecord {
             entries: Vec::new(),
             runs: Vec::new(),
             scores: Vec::new(),
-            ck: String::new(),
+            tail: String::new(),
             complete: false,
             failure: None,
         }
@@ -176,7 +176,17 @@ impl RunRecord {
             .iter()
             .find_map(|entry| entry.accuracy.as_ref());
         let count = accuracy.map_or(0, |accuracy| accuracy.picture_count);
-        self.ck = ck_summary(spent, count, &self.scores);
+        self.tail = ck_summary(spent, count, &self.scores);
+    }
+
+    /// Ends the report with a dialect's lines.
+    pub fn end_with(&mut self, lines: &str) {
+        self.tail.push_str(lines);
+    }
+
+    /// Where the instances of the last measurement ran.
+    pub fn last_placement(&self) -> Option<&Placement> {
+        self.runs.last().map(|run| &run.placement)
     }
 
     /// Says that everything that was asked for was measured.
@@ -278,7 +288,7 @@ impl RunRecord {
             text.push_str("The run is incomplete: it was interrupted.\n");
         }
         let _ = writeln!(text, "results in {}", folder.path().display());
-        text.push_str(&self.ck);
+        text.push_str(&self.tail);
         text
     }
 }

@@ -5,9 +5,9 @@ use std::time::SystemTime;
 
 use crossbeam::channel::unbounded;
 
-use super::logs;
 use super::measure::{blame, Bench};
 use super::truth::{Detections, RunTruth, Scores};
+use super::{logs, voc_files};
 use crate::accuracy::voc::VocDetection;
 use crate::accuracy::CocoDetection;
 use crate::cli::categories::{categories, voc_classes};
@@ -132,6 +132,9 @@ pub fn score_all(
         };
         logs::write(&folder, bench, &plan, request, began, &shown, logged)?;
     }
+    if !bench.voc_classes.is_empty() {
+        bench.voc_lines = voc_files::lines(bench, &answers);
+    }
     let asked: Vec<&PictureEntry> = bench.pictures.library.pictures().iter().collect();
     let detections = sort_out(bench, modes, answers.into_iter())?;
     let found = modes.iter().zip(detections);
@@ -238,6 +241,8 @@ fn conclude(
     several: bool,
     folder: &RunFolder,
 ) -> Result<Found, Failure> {
+    let rounded = bench.rounds_as_ck.then(|| detections.rounded_as_ck());
+    let detections = rounded.as_ref().unwrap_or(detections);
     let scores = truth(bench).score(detections, asked).or_usage()?;
     let name = if several {
         format!("{}.json", with_mode("detections", mode).replace('-', "_"))

@@ -6,7 +6,8 @@ use crate::accuracy::voc::{
     score_all, write_detections, VocDetection, VocObject, VocPoints, VocScores, VocStyle,
 };
 use crate::accuracy::{
-    score, twelve_lines, write_results, AccuracyError, CocoDetection, CocoScores, GroundTruth,
+    ck_rounded, score, twelve_lines, write_results, AccuracyError, CocoDetection, CocoScores,
+    GroundTruth,
 };
 use crate::cli::score::voc;
 use crate::dataset::voc_name;
@@ -100,6 +101,14 @@ impl RunTruth {
 }
 
 impl Detections {
+    /// What Collective Knowledge's text files make of them; VOC's stay.
+    pub fn rounded_as_ck(&self) -> Self {
+        match self {
+            Self::Coco(all) => Self::Coco(ck_rounded(all)),
+            Self::Voc(all) => Self::Voc(all.clone()),
+        }
+    }
+
     /// How many.
     pub const fn len(&self) -> usize {
         match self {
