@@ -21,7 +21,10 @@ pub struct NoCommonClass;
 /// [`NoCommonClass`].
 pub fn categories(labels: &Labels, truth: &GroundTruth) -> Result<Vec<Option<i64>>, NoCommonClass> {
     let by_id: BTreeMap<i64, &str> = truth.categories().collect();
-    let by_name: BTreeMap<&str, i64> = truth.categories().map(|(id, name)| (coco_name(name), id)).collect();
+    let by_name: BTreeMap<&str, i64> = truth
+        .categories()
+        .map(|(id, name)| (coco_name(name), id))
+        .collect();
     let is_coco = !matches!(labels, Labels::Names(_)) && numbers_agree(labels, &by_id);
     let categories: Vec<Option<i64>> = classes(labels)
         .map(|class| {
@@ -67,7 +70,9 @@ pub fn voc_classes(
             let name = labels.name(class)?;
             // A data set in VOC's form may have COCO's names.
             let mut candidates = [name, voc_name(name), coco_name(name)].into_iter();
-            candidates.find(|name| known.contains(name)).map(str::to_owned)
+            candidates
+                .find(|name| known.contains(name))
+                .map(str::to_owned)
         })
         .collect();
     if classes.iter().all(Option::is_none) {
@@ -85,21 +90,31 @@ mod tests {
     use super::*;
 
     fn truth(categories: &[(i64, &str)]) -> GroundTruth {
-        let named = categories.iter().map(|(id, name)| (*id, (*name).to_owned()));
+        let named = categories
+            .iter()
+            .map(|(id, name)| (*id, (*name).to_owned()));
         GroundTruth::of(Vec::new(), named, Vec::new()).unwrap()
     }
 
     #[test]
     fn cocos_ids_stand_where_names_do_not_contradict() {
         let found = categories(&Labels::Coco91, &truth(&[(1, "person"), (18, "dog")])).unwrap();
-        assert_eq!((found[0], found[17], found[89]), (Some(1), Some(18), Some(90)));
+        assert_eq!(
+            (found[0], found[17], found[89]),
+            (Some(1), Some(18), Some(90))
+        );
         let found = categories(&Labels::Coco80, &truth(&[(13, ""), (18, "Dog")])).unwrap();
         assert_eq!((found[11], found[16]), (Some(13), Some(18)));
     }
 
     #[test]
     fn eighty_classes_without_gaps_are_found_by_name() {
-        let contiguous = truth(&[(1, "person"), (12, "stop sign"), (17, "dog"), (80, "toothbrush")]);
+        let contiguous = truth(&[
+            (1, "person"),
+            (12, "stop sign"),
+            (17, "dog"),
+            (80, "toothbrush"),
+        ]);
         for (labels, stop_sign, dog) in [(Labels::Coco91, 12, 17), (Labels::Coco80, 11, 16)] {
             let found = categories(&labels, &contiguous).unwrap();
             assert_eq!((found[stop_sign], found[dog]), (Some(12), Some(17)));
@@ -109,12 +124,19 @@ mod tests {
 
     #[test]
     fn both_sets_names_are_understood() {
-        let names = |names: &[&str]| Labels::Names(names.iter().map(|&name| name.to_owned()).collect());
-        let found = categories(&names(&["aeroplane", "sofa", "zebra"]), &truth(&[(5, "airplane"), (63, "couch")]));
+        let names =
+            |names: &[&str]| Labels::Names(names.iter().map(|&name| name.to_owned()).collect());
+        let found = categories(
+            &names(&["aeroplane", "sofa", "zebra"]),
+            &truth(&[(5, "airplane"), (63, "couch")]),
+        );
         assert_eq!(found, Ok(vec![Some(5), Some(63), None]));
         let found = categories(&names(&["tv"]), &truth(&[(20, "tvmonitor")]));
         assert_eq!(found, Ok(vec![Some(20)]));
-        assert_eq!(categories(&names(&["fox"]), &truth(&[(1, "dog")])), Err(NoCommonClass));
+        assert_eq!(
+            categories(&names(&["fox"]), &truth(&[(1, "dog")])),
+            Err(NoCommonClass)
+        );
         let found = voc_classes(&Labels::Coco91, &[]).unwrap();
         assert_eq!(found[71].as_deref(), Some("tvmonitor"));
         assert_eq!(found[4].as_deref(), Some("aeroplane"));

@@ -179,8 +179,9 @@ impl Facts {
             Some(Truth::Coco(instances)) => {
                 facts.metric = Some("coco");
                 let categories = instances.categories.iter();
-                let names: BTreeMap<i64, &String> =
-                    categories.map(|category| (category.id, &category.name)).collect();
+                let names: BTreeMap<i64, &String> = categories
+                    .map(|category| (category.id, &category.name))
+                    .collect();
                 for found in &instances.annotations {
                     facts.objects += 1;
                     facts.crowds += usize::from(found.is_crowd);
@@ -203,7 +204,12 @@ impl Facts {
 
     fn text(&self, dataset: &Dataset) -> String {
         let mut text = String::new();
-        let _ = writeln!(text, "data set  {}, {}", dataset.name, dataset.form.describe());
+        let _ = writeln!(
+            text,
+            "data set  {}, {}",
+            dataset.name,
+            dataset.form.describe()
+        );
         let _ = writeln!(text, "pictures  {}", dataset.pictures.len());
         let _ = match self.metric {
             None => writeln!(text, "truth     none, so a run on it has no accuracy"),
@@ -228,8 +234,11 @@ impl Facts {
         let mut classes: Vec<(&String, &usize)> = self.classes.iter().collect();
         classes.sort_by(|a, b| b.1.cmp(a.1));
         if !classes.is_empty() {
-            let most: Vec<String> =
-                classes.iter().take(8).map(|(name, count)| format!("{name} {count}")).collect();
+            let most: Vec<String> = classes
+                .iter()
+                .take(8)
+                .map(|(name, count)| format!("{name} {count}"))
+                .collect();
             let more = if classes.len() > 8 { ", ..." } else { "" };
             let _ = writeln!(text, "classes   {}{more}", most.join(", "));
         }

@@ -72,7 +72,10 @@ fn parse_scales(text: &str) -> Result<ScaleChanges, String> {
     let mut changes = ScaleChanges::default();
     for pair in text.split(',') {
         let (axis, number) = pair.split_once('=').ok_or_else(expected)?;
-        let number = number.parse().ok().filter(|n: &f32| n.is_normal() && *n > 0.0);
+        let number = number
+            .parse()
+            .ok()
+            .filter(|n: &f32| n.is_normal() && *n > 0.0);
         let slot = match axis {
             "y" => &mut changes.y,
             "x" => &mut changes.x,

@@ -6,6 +6,7 @@ pub mod detect;
 pub mod detector_args;
 pub mod dialect;
 pub mod failure;
+mod ground_truth;
 pub mod import;
 mod inference;
 pub mod interrupt;

@@ -153,7 +153,8 @@ fn described_files(folders: &[PathBuf]) -> Vec<PathBuf> {
         };
         let paths = entries.flatten().map(|entry| entry.path());
         let is_described = |path: &PathBuf| {
-            path.extension().is_some_and(|extension| extension == "onnx")
+            path.extension()
+                .is_some_and(|extension| extension == "onnx")
                 && path.with_extension("toml").is_file()
         };
         let mut paths: Vec<PathBuf> = paths.filter(is_described).collect();
@@ -303,7 +304,15 @@ const fn dataset_text(dataset: Dataset) -> &'static str {
 fn table(models: &[Entry]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header([
-        "name", "precision", "task", "input", "anchors", "NMS", "operations", "weights", "here",
+        "name",
+        "precision",
+        "task",
+        "input",
+        "anchors",
+        "NMS",
+        "operations",
+        "weights",
+        "here",
     ]);
     for model in models {
         table.add_row([
@@ -344,20 +353,28 @@ fn details(model: &Entry) -> String {
     row("title", &model.title);
     row(
         "task",
-        &format!("object detection, the classes of {}", dataset_text(model.dataset)),
+        &format!(
+            "object detection, the classes of {}",
+            dataset_text(model.dataset)
+        ),
     );
     row("precision", model.precision.name());
     row("input", &input_details(model));
     row("anchors", &model.anchors_text());
     match &model.nms {
-        None => row("NMS", &format!("in the graph; score threshold {}", model.score_threshold)),
-        Some(nms) => row(
+        None => row(
             "NMS",
-            &format!(
+            &format!("in the graph; score threshold {}", model.score_threshold),
+        ),
+        Some(nms) => {
+            row(
+                "NMS",
+                &format!(
                 "score threshold {}, IoU threshold {}, at most {} detections a picture, {} a class",
                 nms.score_threshold, nms.iou_threshold, nms.max_detections, nms.detections_per_class
             ),
-        ),
+            )
+        }
     }
     row("operations", &model.operations_text());
     row("weights", model.weights_text());
@@ -420,7 +437,10 @@ fn ways(model: &Entry) -> String {
             );
         }
         None => {
-            let first = model.files.first().map_or("FILE.onnx", |file| file.name.as_str());
+            let first = model
+                .files
+                .first()
+                .map_or("FILE.onnx", |file| file.name.as_str());
             let _ = writeln!(
                 text,
                 "  detbench run --model {name} --model-file {first}\n      with the file that you bring (docs/models.md), or lay it in this folder, in models/ or in the cache"
@@ -454,7 +474,10 @@ mod tests {
         assert_eq!(count("ssd-mobilenet-v1"), Some(1917));
         assert_eq!(count("faster-rcnn-torchvision"), None);
         let text = table(&models);
-        assert!(models.iter().all(|model| text.contains(&model.name)), "{text}");
+        assert!(
+            models.iter().all(|model| text.contains(&model.name)),
+            "{text}"
+        );
     }
 
     #[test]
@@ -468,7 +491,10 @@ mod tests {
         assert!(text.contains("detbench run --model ssd-vgg16\n"), "{text}");
         let entry = one("ssd-vgg16", &[]).unwrap();
         let text = details(&entry);
-        assert!(text.contains("--model-file ssd300_vgg16_coco.onnx"), "{text}");
+        assert!(
+            text.contains("--model-file ssd300_vgg16_coco.onnx"),
+            "{text}"
+        );
         assert!(text.contains("detbench generate ssd-vgg16-300"), "{text}");
     }
 

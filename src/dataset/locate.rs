@@ -34,16 +34,6 @@ pub enum Located {
     },
 }
 
-impl Located {
-    /// Whether a ground truth comes with it. Records may hold one; that shows when they are read.
-    pub const fn may_have_truth(&self) -> bool {
-        match self {
-            Self::Pictures { annotations, .. } => annotations.is_some(),
-            Self::Voc { .. } | Self::Records { .. } => true,
-        }
-    }
-}
-
 /// Folders of pictures in a COCO folder, the likeliest first.
 const PICTURE_FOLDERS: [&str; 3] = ["val2017", "val2014", "images"];
 
@@ -59,7 +49,11 @@ pub fn locate(path: &Path, split: Option<&str>) -> Result<Located, DatasetError>
         })
     };
     if path.is_file() {
-        return if is_picture(path) || path.extension().is_some_and(|extension| extension == "json") {
+        return if is_picture(path)
+            || path
+                .extension()
+                .is_some_and(|extension| extension == "json")
+        {
             nothing("it is a picture or a JSON file and no data set")
         } else {
             Ok(Located::Records {
@@ -103,13 +97,21 @@ fn voc_root(path: &Path) -> Result<Option<PathBuf>, DatasetError> {
         let Ok(entries) = std::fs::read_dir(parent) else {
             continue;
         };
-        found.extend(entries.flatten().map(|entry| entry.path()).filter(|folder| is_root(folder)));
+        found.extend(
+            entries
+                .flatten()
+                .map(|entry| entry.path())
+                .filter(|folder| is_root(folder)),
+        );
     }
     match found.len() {
         0 | 1 => Ok(found.pop()),
         _ => {
             let folder = path.to_owned();
-            let mut names: Vec<String> = found.iter().map(|root| root.display().to_string()).collect();
+            let mut names: Vec<String> = found
+                .iter()
+                .map(|root| root.display().to_string())
+                .collect();
             names.sort_unstable();
             Err(DatasetError::Several {
                 path: folder,
@@ -202,9 +204,18 @@ fn records_in(path: &Path, split: Option<&str>) -> Result<Option<Located>, Datas
         path: path.to_owned(),
         source,
     })?;
-    for file in entries.flatten().map(|entry| entry.path()).filter(|file| file.is_file()) {
-        if let Some(shard) = file.file_name().and_then(|name| Shard::parse(name.to_str()?)) {
-            sets.entry(shard.set.clone()).or_default().push((shard, file));
+    for file in entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|file| file.is_file())
+    {
+        if let Some(shard) = file
+            .file_name()
+            .and_then(|name| Shard::parse(name.to_str()?))
+        {
+            sets.entry(shard.set.clone())
+                .or_default()
+                .push((shard, file));
         }
     }
     if sets.is_empty() {
@@ -273,14 +284,20 @@ mod tests {
         let coco = folder_with(&files);
         let expected = |part: &str| Located::Pictures {
             images: coco.path().join(part),
-            annotations: Some(coco.path().join(format!("annotations/instances_{part}.json"))),
+            annotations: Some(
+                coco.path()
+                    .join(format!("annotations/instances_{part}.json")),
+            ),
         };
         let (root, inside) = (coco.path(), coco.path().join("val2014"));
         assert_eq!(locate(root, None).unwrap(), expected("val2017"));
         assert_eq!(locate(root, Some("val2014")).unwrap(), expected("val2014"));
         assert_eq!(locate(&inside, None).unwrap(), expected("val2014"));
         let told = told(root, Some("test2017"));
-        assert!(told.ends_with("has no such part; it has val2017, val2014"), "{told}");
+        assert!(
+            told.ends_with("has no such part; it has val2017, val2014"),
+            "{told}"
+        );
     }
 
     #[test]
@@ -288,8 +305,13 @@ mod tests {
         let plain = folder_with(&["a.PNG", "._b.jpg"]);
         let located = locate(plain.path(), None).unwrap();
         let images = plain.path().to_owned();
-        assert_eq!(located, Located::Pictures { images, annotations: None });
-        assert!(!located.may_have_truth());
+        assert_eq!(
+            located,
+            Located::Pictures {
+                images,
+                annotations: None
+            }
+        );
     }
 
     #[test]
@@ -300,13 +322,28 @@ mod tests {
         let expected = Located::Voc { root: root.clone() };
         assert_eq!(locate(voc.path(), None).unwrap(), expected);
         assert_eq!(locate(&root, Some("test")).unwrap(), expected);
-        let kit = folder_with(&files.map(|file| ["VOCdevkit", file].join("/")).each_ref().map(String::as_str));
-        assert_eq!(locate(kit.path(), None).unwrap(), Located::Voc { root: kit.path().join("VOCdevkit/VOC2012") });
+        let kit = folder_with(
+            &files
+                .map(|file| ["VOCdevkit", file].join("/"))
+                .each_ref()
+                .map(String::as_str),
+        );
+        assert_eq!(
+            locate(kit.path(), None).unwrap(),
+            Located::Voc {
+                root: kit.path().join("VOCdevkit/VOC2012")
+            }
+        );
     }
 
     #[test]
     fn shards_come_in_order_and_missing_ones_are_named() {
-        let records = folder_with(&["val-00001-of-00003", "val-00000-of-00003", "train-00000-of-00001", "instances_val2017.json"]);
+        let records = folder_with(&[
+            "val-00001-of-00003",
+            "val-00000-of-00003",
+            "train-00000-of-00001",
+            "instances_val2017.json",
+        ]);
         let path = |name: &str| records.path().join(name);
         let located = locate(records.path(), None).unwrap();
         let expected = Located::Records {
@@ -322,7 +359,10 @@ mod tests {
         let single = locate(&path("val-00001-of-00003"), None).unwrap();
         assert!(matches!(single, Located::Records { files, .. } if files.len() == 1));
         let two = folder_with(&["a.record", "b.tfrecord"]);
-        assert!(locate(two.path(), None).unwrap_err().to_string().contains("it holds a, b; pass --split"));
+        assert!(locate(two.path(), None)
+            .unwrap_err()
+            .to_string()
+            .contains("it holds a, b; pass --split"));
     }
 
     #[test]

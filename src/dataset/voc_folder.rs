@@ -111,7 +111,10 @@ fn picture_files(folder: &Path) -> Result<BTreeMap<String, String>, DatasetError
     let mut files = BTreeMap::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
-        if let Some(name) = name.to_str().filter(|name| super::locate::is_picture(Path::new(name))) {
+        if let Some(name) = name
+            .to_str()
+            .filter(|name| super::locate::is_picture(Path::new(name)))
+        {
             files.insert(voc_name(name).to_owned(), name.to_owned());
         }
     }

@@ -77,7 +77,12 @@ impl VocDetection {
             score,
             ..
         } = *detection;
-        let edges = [(x_min, width), (y_min, height), (x_max, width), (y_max, height)];
+        let edges = [
+            (x_min, width),
+            (y_min, height),
+            (x_max, width),
+            (y_max, height),
+        ];
         let corners = match style {
             VocStyle::Devkit => edges.map(|(share, side)| f64::from(share) * f64::from(side) + 1.0),
             VocStyle::Ptssd => edges.map(|(share, side)| f64::from(share * side as f32 + 1.0)),
@@ -250,7 +255,10 @@ pub fn score_class_above(
     let (mut recall, mut precision) = (Vec::new(), Vec::new());
     let mut by_image: HashMap<&str, Vec<usize>> = HashMap::new();
     for (index, object) in objects.iter().enumerate() {
-        by_image.entry(object.image.as_str()).or_default().push(index);
+        by_image
+            .entry(object.image.as_str())
+            .or_default()
+            .push(index);
     }
     for detection in &found {
         let here = by_image.get(detection.image.as_str());

@@ -10,15 +10,29 @@ use crate::model::known;
 
 /// Configurations of the zoo, the model that is meant on COCO, and on VOC.
 const CONFIGS: [(&str, &str, &str); 2] = [
-    ("ssd_mobilenetv2_w8a8", "ssd-mobilenet-v2", "mb2-ssd-lite-voc"),
-    ("ssd_res50_w8a8", "ssd-resnet50-fpn-640", "ssd-resnet50-fpn-640"),
+    (
+        "ssd_mobilenetv2_w8a8",
+        "ssd-mobilenet-v2",
+        "mb2-ssd-lite-voc",
+    ),
+    (
+        "ssd_res50_w8a8",
+        "ssd-resnet50-fpn-640",
+        "ssd-resnet50-fpn-640",
+    ),
 ];
 
 /// Flags without a meaning here that take a value, and why they have none.
 const UNUSED: [(&str, &str); 6] = [
     ("--model-checkpoint", "the ONNX file has its weights"),
-    ("--TFRecord-file-pattern", "the data location is looked through"),
-    ("--quantsim-config-file", "the graph itself says what is quantised"),
+    (
+        "--TFRecord-file-pattern",
+        "the data location is looked through",
+    ),
+    (
+        "--quantsim-config-file",
+        "the graph itself says what is quantised",
+    ),
     ("--quantsim-output-dir", "nothing is quantised here"),
     ("--encodings-path", "the graph has its scales"),
     ("--seed", "nothing is drawn at random"),
@@ -60,7 +74,8 @@ impl Script {
             let flag = flag.replace('_', "-");
             if flag == "--use-cuda" {
                 let value = inline.or_else(|| {
-                    let next = rest.next_if(|next| next.to_str().is_some_and(|next| truth(next).is_some()))?;
+                    let next = rest
+                        .next_if(|next| next.to_str().is_some_and(|next| truth(next).is_some()))?;
                     Some(next.to_string_lossy().into_owned())
                 });
                 let text = value.map_or(flag.clone(), |value| format!("{flag} {value}"));
@@ -94,14 +109,19 @@ impl Script {
                 self.config = Some(value);
             }
             // The flag is detbench's own, too.
-            "--model-config" => self.own.words.extend(["--model-config".into(), value.into()]),
+            "--model-config" => self
+                .own
+                .words
+                .extend(["--model-config".into(), value.into()]),
             "--dataset-path" | "--dataset-dir" => self.dataset = Some(PathBuf::from(value)),
             "--annotation-json-file" => self.annotations = Some(PathBuf::from(value)),
             "--batch-size" => {
                 let size = number(flag, &value, 1, "give a whole number above zero")?;
                 if size > 1 {
-                    self.own
-                        .note(&format!("{flag} {size}"), "accuracy is taken one picture at a time");
+                    self.own.note(
+                        &format!("{flag} {size}"),
+                        "accuracy is taken one picture at a time",
+                    );
                 }
             }
             "--eval-num-examples" => {
@@ -111,7 +131,9 @@ impl Script {
             "--num-workers" => {
                 let workers = number(flag, &value, 0, "give a whole number")?;
                 if workers > 0 {
-                    self.own.words.push(format!("--preproc-threads={workers}").into());
+                    self.own
+                        .words
+                        .push(format!("--preproc-threads={workers}").into());
                 }
             }
             "--default-output-bw" | "--default-param-bw" if value == "8" => {}
@@ -127,14 +149,17 @@ impl Script {
         Ok(())
     }
 
-    fn conclude(
-        mut self,
-        around: Surroundings<'_>,
-    ) -> Result<(Vec<OsString>, Told), DialectError> {
+    fn conclude(mut self, around: Surroundings<'_>) -> Result<(Vec<OsString>, Told), DialectError> {
         let dialect = Dialect::Aimet;
         self.own.refuse(
             dialect,
-            &["--find-peak", "--sut", "--json", "--synthetic", "--benchmark-only"],
+            &[
+                "--find-peak",
+                "--sut",
+                "--json",
+                "--synthetic",
+                "--benchmark-only",
+            ],
         )?;
         let wanted = self.wanted.unwrap_or(Precision::Int8);
         if self.wanted.is_none() {
@@ -142,14 +167,20 @@ impl Script {
                 .notes
                 .push("--model-to-eval is int8 unless said, as in AIMET's script.".to_owned());
         }
-        let on_voc = self.dataset.as_ref().is_some_and(|path| (around.is_voc)(path));
+        let on_voc = self
+            .dataset
+            .as_ref()
+            .is_some_and(|path| (around.is_voc)(path));
         let model = self.model(wanted, on_voc, around)?;
         let is_file = Path::new(&model).extension().is_some();
         let mut words: Vec<OsString> = vec!["--model".into(), model.clone().into()];
         words.extend(self.data()?);
         let (heading, summary) = match wanted {
             Precision::Fp32 => ("original model evaluating", "Original Model on FP32 device"),
-            Precision::Int8 => ("quantized model evaluating", "Optimized Model on INT8 device"),
+            Precision::Int8 => (
+                "quantized model evaluating",
+                "Optimized Model on INT8 device",
+            ),
         };
         let evaluation = VocEvaluation {
             heading: "Average Precision Per Class:",
@@ -266,7 +297,11 @@ mod tests {
     fn the_published_command_scores_the_variant_asked_for() {
         for (which, model, heading) in [
             ("fp32", "ssd-mobilenet-v2", "original model evaluating"),
-            ("int8", "ssd-mobilenet-v2-int8", "quantized model evaluating"),
+            (
+                "int8",
+                "ssd-mobilenet-v2-int8",
+                "quantized model evaluating",
+            ),
         ] {
             let (words, told) = read(&format!("{COCO} --model-to-eval {which}")).unwrap();
             let expected = [

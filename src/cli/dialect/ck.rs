@@ -83,10 +83,7 @@ const UNUSED: [(&str, &str); 31] = [
         "CK_ENV_DATASET_OBJ_DETECTION_PREPROCESSED_SUBSET_FOF",
         PREPARED,
     ),
-    (
-        "CK_ENV_DATASET_TYPE",
-        "the annotations say what they are",
-    ),
+    ("CK_ENV_DATASET_TYPE", "the annotations say what they are"),
     ("CK_ENV_TENSORFLOW_MODEL_ANCHORS", MODEL_FILE),
     ("CK_ENV_TENSORFLOW_MODEL_CLASSES", MODEL_FILE),
     ("CK_ENV_TENSORFLOW_MODEL_LABELMAP_FILE", MODEL_FILE),
@@ -199,8 +196,7 @@ impl Program {
     /// Refuses a key that nobody knows; other packages' `CK_ENV_…` are nobody's business.
     fn check_key(&self, key: &str) -> Result<(), DialectError> {
         let known = known_keys();
-        let foreign =
-            key.starts_with("CK_ENV_") && !key.starts_with("CK_ENV_TENSORFLOW_MODEL_");
+        let foreign = key.starts_with("CK_ENV_") && !key.starts_with("CK_ENV_TENSORFLOW_MODEL_");
         if foreign || known.contains(&key) {
             return Ok(());
         }
@@ -232,9 +228,7 @@ impl Program {
     fn switch(&self, keys: &[&'static str]) -> Result<bool, DialectError> {
         match self.first_of(keys) {
             None => Ok(false),
-            Some((key, value)) => {
-                truth(value).ok_or_else(|| wrong(key, value, "give yes or no"))
-            }
+            Some((key, value)) => truth(value).ok_or_else(|| wrong(key, value, "give yes or no")),
         }
     }
 
@@ -320,7 +314,10 @@ impl Program {
     }
 
     fn graph_file(&self) -> Option<PathBuf> {
-        let root = Path::new(self.text("CK_ENV_TENSORFLOW_MODEL_ROOT").unwrap_or_default());
+        let root = Path::new(
+            self.text("CK_ENV_TENSORFLOW_MODEL_ROOT")
+                .unwrap_or_default(),
+        );
         let of_mode = match self.mode_word().as_str() {
             "regular" => "CK_ENV_TENSORFLOW_MODEL_TFLITE_GRAPH_REGULAR_NMS",
             "fast" => "CK_ENV_TENSORFLOW_MODEL_TFLITE_GRAPH_FAST_NMS",
@@ -444,8 +441,10 @@ impl Program {
             return Ok(Vec::new());
         }
         if self.text("NUM_CLASSES").is_some() {
-            self.own
-                .note("NUM_CLASSES", "the model's scores say how many classes there are");
+            self.own.note(
+                "NUM_CLASSES",
+                "the model's scores say how many classes there are",
+            );
         }
         let mut words = Vec::new();
         for (flag, keys) in FLAGS {
@@ -475,9 +474,7 @@ impl Program {
             return Ok(None);
         };
         match value.parse::<f64>() {
-            Ok(number) if number.is_finite() => {
-                Ok((number >= 0.0).then(|| value.to_owned()))
-            }
+            Ok(number) if number.is_finite() => Ok((number >= 0.0).then(|| value.to_owned())),
             _ => Err(wrong(
                 key,
                 value,
@@ -601,10 +598,19 @@ mod tests {
     #[test]
     fn without_a_word_one_picture_goes_through_regular_nms() {
         gives("", &["--count=1", "--nms=regular", "ssd-mobilenet-v1"]);
-        gives("--env.CK_BATCH_COUNT=10 --env.CK_BATCH_SIZE=4", &["--count=40"]);
+        gives(
+            "--env.CK_BATCH_COUNT=10 --env.CK_BATCH_SIZE=4",
+            &["--count=40"],
+        );
         gives("--env.CK_SKIP_IMAGES=5", &["--skip=5"]);
-        gives("--env.CK_HOST_CPU_NUMBER_OF_PROCESSORS=2", &["--intra-threads=2"]);
-        gives("--dep_add_tags.weights=ssd-mobilenet,quantized", &["ssd-mobilenet-v1-int8"]);
+        gives(
+            "--env.CK_HOST_CPU_NUMBER_OF_PROCESSORS=2",
+            &["--intra-threads=2"],
+        );
+        gives(
+            "--dep_add_tags.weights=ssd-mobilenet,quantized",
+            &["ssd-mobilenet-v1-int8"],
+        );
         let (words, _) = read("--count 7 --nms both").unwrap();
         assert!(!words.contains(&"--count=1".to_owned()), "{words:?}");
         assert!(!words.contains(&"--nms=regular".to_owned()), "{words:?}");
@@ -613,7 +619,8 @@ mod tests {
     #[test]
     fn thresholds_count_only_with_custom_settings_and_negative_ones_keep_the_models() {
         let custom = "--env.CUSTOM_MODEL_SETTINGS=yes";
-        let line = "--env.MAX_DETECTIONS=50 --env.NMS_SCORE_THRESHOLD=0.25 --env.NMS_IOU_THRESHOLD=0.7 \
+        let line =
+            "--env.MAX_DETECTIONS=50 --env.NMS_SCORE_THRESHOLD=0.25 --env.NMS_IOU_THRESHOLD=0.7 \
                     --env.DETECTIONS_PER_CLASS=-1 --env.H_SCALE=4 --env.SCALE_Y=8";
         let thresholds = [
             "--max-detections=50",
@@ -686,6 +693,9 @@ mod tests {
         let (_, told) = read("--env.CK_ENV_LIB_TF_ROOT=/x --env.VERBOSE").unwrap();
         assert_eq!(told.notes.len(), 2, "{:?}", told.notes);
         let performance = "--env.CK_LOADGEN_MODE=PerformanceOnly --env.CK_LOADGEN_SCENARIO=Offline";
-        gives(performance, &["--mode=PerformanceOnly", "--scenario=Offline"]);
+        gives(
+            performance,
+            &["--mode=PerformanceOnly", "--scenario=Offline"],
+        );
     }
 }

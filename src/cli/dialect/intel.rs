@@ -265,10 +265,7 @@ impl Launch {
         self.ours.iter().any(is_it)
     }
 
-    fn conclude(
-        mut self,
-        around: Surroundings<'_>,
-    ) -> Result<(Vec<OsString>, Told), DialectError> {
+    fn conclude(mut self, around: Surroundings<'_>) -> Result<(Vec<OsString>, Told), DialectError> {
         let excluded = ["--find-peak", "--sut", "--json"];
         if let Some(flag) = excluded.into_iter().find(|flag| self.has(flag)) {
             let dialect = Dialect::Intel;

@@ -158,7 +158,11 @@ pub fn translate(
 
 /// VOC scored by pytorch-ssd's arithmetic, which AIMET's script took over.
 fn voc_rules(evaluation: &VocEvaluation, own: &words::Own) -> Vec<OsString> {
-    let points = if evaluation.eleven_points { "11" } else { "all" };
+    let points = if evaluation.eleven_points {
+        "11"
+    } else {
+        "all"
+    };
     let rules = [("--voc-style", "ptssd"), ("--points", points)];
     let unsaid = rules.into_iter().filter(|(flag, _)| !own.has(flag));
     unsaid

@@ -135,14 +135,17 @@ impl Script {
         Ok(())
     }
 
-    fn conclude(
-        mut self,
-        around: Surroundings<'_>,
-    ) -> Result<(Vec<OsString>, Told), DialectError> {
+    fn conclude(mut self, around: Surroundings<'_>) -> Result<(Vec<OsString>, Told), DialectError> {
         let dialect = Dialect::PytorchSsd;
         self.own.refuse(
             dialect,
-            &["--find-peak", "--sut", "--json", "--synthetic", "--benchmark-only"],
+            &[
+                "--find-peak",
+                "--sut",
+                "--json",
+                "--synthetic",
+                "--benchmark-only",
+            ],
         )?;
         let Some(dataset) = self.dataset.clone() else {
             return Err(DialectError::Missing {
@@ -209,8 +212,7 @@ impl Script {
                 });
             }
             if self.width.is_some() {
-                self.own
-                    .note("--mb2_width_mult", "the graph has its width");
+                self.own.note("--mb2_width_mult", "the graph has its width");
             }
             return Ok(vec!["--model".into(), path.clone().into()]);
         }

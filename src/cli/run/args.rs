@@ -359,7 +359,10 @@ pub fn parse_size(text: &str) -> Result<usize, String> {
         _ => return Err(wrong()),
     };
     let number: usize = number.parse().map_err(|_| wrong())?;
-    number.checked_mul(scale).filter(|size| *size > 0).ok_or_else(wrong)
+    number
+        .checked_mul(scale)
+        .filter(|size| *size > 0)
+        .ok_or_else(wrong)
 }
 
 /// A time above zero with its unit, such as `500ms` or `2m`.
@@ -423,10 +426,23 @@ mod tests {
 
     #[test]
     fn sizes_are_read_with_their_unit() {
-        for (text, bytes) in [("1GiB", 1 << 30), ("512 MiB", 512 << 20), ("800MB", 800_000_000), ("7", 7)] {
+        for (text, bytes) in [
+            ("1GiB", 1 << 30),
+            ("512 MiB", 512 << 20),
+            ("800MB", 800_000_000),
+            ("7", 7),
+        ] {
             assert_eq!(parse_size(text), Ok(bytes), "{text}");
         }
-        for text in ["", "0", "GiB", "1.5GiB", "-1MB", "1TB", "99999999999999999GiB"] {
+        for text in [
+            "",
+            "0",
+            "GiB",
+            "1.5GiB",
+            "-1MB",
+            "1TB",
+            "99999999999999999GiB",
+        ] {
             assert!(parse_size(text).is_err(), "{text}");
         }
     }

@@ -49,9 +49,10 @@ pub fn accuracy_lines(
     let is_voc = matches!(bench.pictures.ground_truth, Some(RunTruth::Voc { .. }));
     match ending {
         Ending::Intel(_) | Ending::Ck => Ok(String::new()),
-        Ending::Quanteval(heading, _) if !is_voc => {
-            Ok(format!("\n{heading}\n{}", entry.map_or_else(String::new, lines_of)))
-        }
+        Ending::Quanteval(heading, _) if !is_voc => Ok(format!(
+            "\n{heading}\n{}",
+            entry.map_or_else(String::new, lines_of)
+        )),
         Ending::Quanteval(_, evaluation) | Ending::Voc(evaluation) => {
             voc_files::evaluate(evaluation, bench)
         }
@@ -60,7 +61,10 @@ pub fn accuracy_lines(
 
 /// COCO's twelve lines, where it is scored so.
 fn lines_of(entry: &RunEntry) -> String {
-    let accuracy = entry.accuracy.as_ref().filter(|found| found.metric == "coco");
+    let accuracy = entry
+        .accuracy
+        .as_ref()
+        .filter(|found| found.metric == "coco");
     let stats = accuracy.and_then(|found| <&[f64; 12]>::try_from(found.stats.as_slice()).ok());
     stats.map_or_else(String::new, |stats| twelve_lines(stats))
 }
@@ -104,7 +108,9 @@ pub fn conclude(
         named.latency_ns = None;
     } else if tail.has_sample_lines && named.latency_ns.is_some() {
         let (steps, warm_up) = &tail.steps;
-        let step = named.latency_ns.map_or(0.0, |latency| latency.mean.as_millis_f64());
+        let step = named
+            .latency_ns
+            .map_or(0.0, |latency| latency.mean.as_millis_f64());
         let rate = named.samples_per_second.unwrap_or_default();
         let text = intel::sample_lines(&named, *steps, warm_up, step, rate);
         lines.extend_from_slice(text.as_bytes());

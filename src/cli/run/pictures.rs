@@ -7,11 +7,12 @@ use std::sync::Arc;
 use super::args::{RunArgs, TimedRegion};
 use super::sample_source::SampleSource;
 use super::truth::RunTruth;
-use crate::accuracy::{Annotation, GroundTruth, ImageFacts};
+use crate::accuracy::GroundTruth;
 use crate::cli::failure::{Blame, Failure};
+use crate::cli::ground_truth::ground_truth;
 use crate::dataset::{Dataset, Request, Truth};
 use crate::fetch::{default_pictures, Cache, Progress};
-use crate::library::coco::{AnnotationSource, CocoInstances};
+use crate::library::coco::AnnotationSource;
 use crate::library::photos::{open_photos, photos_annotations, PHOTOS_ANNOTATIONS};
 use crate::library::preprocessing::Preprocessing;
 use crate::library::{LibraryOptions, LoadedSamples, Note, PictureLibrary, SampleLibrary};
@@ -179,7 +180,9 @@ impl Pictures {
         opened.notes.extend(more.iter().map(Note::to_string));
         opened.ground_truth = match truth {
             None => None,
-            Some(Truth::Coco(instances)) => Some(RunTruth::Coco(ground_truth(instances)?)),
+            Some(Truth::Coco(instances)) => {
+                Some(RunTruth::Coco(ground_truth(instances).or_usage()?))
+            }
             Some(Truth::Voc(objects)) => Some(RunTruth::Voc {
                 objects,
                 style: args.voc_style.into(),
@@ -251,33 +254,6 @@ impl Pictures {
         self.loaded = Some((wanted, inputs.clone()));
         Ok(inputs)
     }
-}
-
-/// COCO's ground truth for the scorer.
-///
-/// # Errors
-/// [`Failure`]: two pictures share an id.
-pub fn ground_truth(instances: CocoInstances) -> Result<GroundTruth, Failure> {
-    let images = instances.images.into_iter().map(|image| {
-        let (width, height) = image.size.unwrap_or_default();
-        ImageFacts {
-            id: image.id,
-            file_name: image.file_name,
-            width,
-            height,
-        }
-    });
-    let categories = instances.categories.into_iter();
-    let categories = categories.map(|category| (category.id, category.name));
-    let annotations = instances.annotations.into_iter().map(|found| Annotation {
-        id: found.id,
-        image_id: found.image_id,
-        category_id: found.category_id,
-        bbox: found.bbox,
-        area: found.area,
-        iscrowd: found.is_crowd,
-    });
-    GroundTruth::of(images.collect(), categories, annotations.collect()).or_usage()
 }
 
 /// The pictures of a folder, or the default photos, which are fetched when needed.

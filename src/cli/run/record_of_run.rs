@@ -274,12 +274,7 @@ impl RunRecord {
         self.placements(&mut text);
         if self.entries.iter().all(|entry| entry.query_count.is_none()) {
             for (mode, scores) in &self.scores {
-                let _ = writeln!(
-                    text,
-                    "{} NMS:\n{}",
-                    mode_word(*mode),
-                    scores.text()
-                );
+                let _ = writeln!(text, "{} NMS:\n{}", mode_word(*mode), scores.text());
             }
         }
         text.push_str(&comparison(&self.entries, &self.scores));

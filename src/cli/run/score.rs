@@ -5,18 +5,18 @@ use std::time::SystemTime;
 
 use crossbeam::channel::unbounded;
 
-use super::{logs, voc_files};
 use super::measure::{blame, Bench};
 use super::truth::{Detections, RunTruth, Scores};
+use super::{logs, voc_files};
 use crate::accuracy::voc::VocDetection;
 use crate::accuracy::CocoDetection;
 use crate::cli::categories::{categories, voc_classes};
-use crate::dataset::voc_name;
-use crate::library::PictureEntry;
 use crate::cli::failure::{Blame, Failure};
 use crate::cli::interrupt::{is_interrupted, INTERRUPTED};
 use crate::clock::Clock;
+use crate::dataset::voc_name;
 use crate::drive::{run_set, Control, Ending, Stand, NO_PROGRESS_LIMIT};
+use crate::library::PictureEntry;
 use crate::postprocess::{Detection, NmsMode};
 use crate::report::document::AccuracyEntry;
 use crate::report::folder::RunFolder;
@@ -210,8 +210,9 @@ fn by_mode<T: Clone>(
     for answer in answers {
         let picture = &pictures[answer.sample.as_usize()];
         let found = answer.detections.iter();
-        by_mode[answer.detector][answer.sample.as_usize()] =
-            found.filter_map(|detection| named(detection, picture)).collect();
+        by_mode[answer.detector][answer.sample.as_usize()] = found
+            .filter_map(|detection| named(detection, picture))
+            .collect();
     }
     by_mode
         .into_iter()
@@ -248,7 +249,9 @@ fn conclude(
     } else {
         "detections.json".to_owned()
     };
-    detections.write(&folder.path().join(name)).or_environment()?;
+    detections
+        .write(&folder.path().join(name))
+        .or_environment()?;
     Ok(Found {
         mode,
         entry: scores.entry(asked.len(), detections.len()),

@@ -6,7 +6,8 @@ use crate::accuracy::voc::{
     score_all, write_detections, VocDetection, VocObject, VocPoints, VocScores, VocStyle,
 };
 use crate::accuracy::{
-    ck_rounded, score, twelve_lines, write_results, AccuracyError, CocoDetection, CocoScores, GroundTruth,
+    ck_rounded, score, twelve_lines, write_results, AccuracyError, CocoDetection, CocoScores,
+    GroundTruth,
 };
 use crate::cli::score::voc;
 use crate::dataset::voc_name;
@@ -79,14 +80,18 @@ impl RunTruth {
                         value: f64::NAN,
                     });
                 }
-                let names: BTreeSet<&str> =
-                    asked.iter().map(|picture| voc_name(&picture.file_name)).collect();
+                let names: BTreeSet<&str> = asked
+                    .iter()
+                    .map(|picture| voc_name(&picture.file_name))
+                    .collect();
                 let objects: Vec<VocObject> = objects
                     .iter()
                     .filter(|object| names.contains(object.image.as_str()))
                     .cloned()
                     .collect();
-                Ok(Scores::Voc(score_all(&objects, detections, *style, *points)))
+                Ok(Scores::Voc(score_all(
+                    &objects, detections, *style, *points,
+                )))
             }
             (Self::Coco(_), Detections::Voc(_)) | (Self::Voc { .. }, Detections::Coco(_)) => {
                 panic!("detections were made in the terms of another truth")
@@ -139,7 +144,10 @@ impl Scores {
             Self::Coco(scores) => ("coco", scores.stats.to_vec()),
             Self::Voc(scores) => {
                 let classes = scores.per_class.iter();
-                ("voc", classes.map(|class| scores.points.of(class)).collect())
+                (
+                    "voc",
+                    classes.map(|class| scores.points.of(class)).collect(),
+                )
             }
         };
         AccuracyEntry {
@@ -164,8 +172,10 @@ impl Scores {
         match self {
             Self::Coco(scores) => {
                 let rows = scores.per_category.iter();
-                rows.map(|row| json!({"id": row.id, "name": row.name, "ap": row.ap, "ap50": row.ap50}))
-                    .collect()
+                rows.map(
+                    |row| json!({"id": row.id, "name": row.name, "ap": row.ap, "ap50": row.ap50}),
+                )
+                .collect()
             }
             Self::Voc(scores) => scores.per_class.iter().map(|row| json!(row)).collect(),
         }

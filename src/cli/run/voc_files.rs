@@ -51,7 +51,9 @@ impl Line {
     fn detection(&self) -> VocDetection {
         let [score, corners @ ..] = self.numbers;
         let read = |number: f32| -> f64 {
-            printed(number).parse().expect("a printed number is a number")
+            printed(number)
+                .parse()
+                .expect("a printed number is a number")
         };
         VocDetection {
             image: self.image.clone(),
@@ -107,7 +109,10 @@ pub fn check_classes(evaluation: &VocEvaluation, subject: &Subject) -> Result<()
 pub fn lines(bench: &Bench<'_>, answers: &[Answer]) -> Vec<Line> {
     let labels = &bench.subject.description.labels;
     let pictures = bench.pictures.library.pictures();
-    let mut answers: Vec<&Answer> = answers.iter().filter(|answer| answer.detector == 0).collect();
+    let mut answers: Vec<&Answer> = answers
+        .iter()
+        .filter(|answer| answer.detector == 0)
+        .collect();
     answers.sort_by_key(|answer| answer.sample);
     let of_answer = |answer: &&Answer| {
         let picture = &pictures[answer.sample.as_usize()];
@@ -161,7 +166,11 @@ pub fn evaluate(evaluation: &VocEvaluation, bench: &Bench<'_>) -> Result<String,
         );
     }
     let mean = mean_average_precision(&values, VocStyle::Ptssd);
-    let _ = writeln!(text, "\nAverage Precision Across All Classes:{}", python(mean));
+    let _ = writeln!(
+        text,
+        "\nAverage Precision Across All Classes:{}",
+        python(mean)
+    );
     if let Some(model) = evaluation.summary {
         let _ = writeln!(text, "\n## Evaluation Summary ##\n{model} | mAP: {mean:.4}");
     }
@@ -177,8 +186,12 @@ fn objects(bench: &Bench<'_>) -> Result<Vec<VocObject>, Failure> {
         ));
     };
     let pictures = bench.pictures.library.pictures().iter();
-    let names: BTreeSet<&str> = pictures.map(|picture| voc_name(&picture.file_name)).collect();
-    let here = objects.iter().filter(|object| names.contains(object.image.as_str()));
+    let names: BTreeSet<&str> = pictures
+        .map(|picture| voc_name(&picture.file_name))
+        .collect();
+    let here = objects
+        .iter()
+        .filter(|object| names.contains(object.image.as_str()));
     Ok(here.cloned().collect())
 }
 

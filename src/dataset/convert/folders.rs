@@ -118,7 +118,10 @@ impl Job<'_> {
         let mut ids: Vec<i64> = images.iter().map(|image| image.id).collect();
         ids.sort_unstable();
         let here = |image_id| ids.binary_search(&image_id).is_ok();
-        let annotations = truth.annotations.iter().filter(|found| here(found.image_id));
+        let annotations = truth
+            .annotations
+            .iter()
+            .filter(|found| here(found.image_id));
         let annotations: Vec<Annotation> = annotations
             .map(|found| Annotation {
                 id: found.id,
@@ -201,5 +204,7 @@ fn annotation_text(file_name: &str, (width, height): (u32, u32), objects: &[&Voc
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }

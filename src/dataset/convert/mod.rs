@@ -199,7 +199,11 @@ impl Job<'_> {
                 pictures: count,
             });
         }
-        let labeller = self.dataset.truth.as_ref().map(|truth| Labeller::new(truth, style));
+        let labeller = self
+            .dataset
+            .truth
+            .as_ref()
+            .map(|truth| Labeller::new(truth, style));
         let is_voc = matches!(self.dataset.truth, Some(Truth::Voc(_)));
         for number in 0..shards {
             let path = self.root.join(Shard::file_name(name, number, shards));
@@ -213,7 +217,9 @@ impl Job<'_> {
             let end = (number as usize + 1) * count / shard_count;
             for picture in &pictures[begin..end] {
                 let loaded = load(picture)?;
-                let objects = labeller.as_ref().map(|all| all.objects_of(picture, loaded.size));
+                let objects = labeller
+                    .as_ref()
+                    .map(|all| all.objects_of(picture, loaded.size));
                 check_corners(picture, objects.as_deref().unwrap_or_default())?;
                 let data = encode(
                     &Labelled {
@@ -231,7 +237,9 @@ impl Job<'_> {
                 self.done(objects.map_or(0, |objects| objects.len()), data.len())?;
             }
             let file = writer.finish().map_err(failed)?;
-            let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
+            let file = file
+                .into_inner()
+                .map_err(|error| failed(error.into_error()))?;
             file.sync_all().map_err(failed)?;
             self.written.files += 1;
         }

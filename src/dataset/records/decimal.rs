@@ -48,7 +48,7 @@ fn rounded(number: f64, decimals: u32) -> f64 {
     (number * scale).round() / scale
 }
 
-/// The number with the fewest digits that is nearest to no other `f32`.
+/// The number with the fewest digits whose nearest `f32` this is.
 pub fn widened(number: f32) -> f64 {
     let text = number.to_string();
     text.parse().expect("Rust reads the floats that it writes")
@@ -78,7 +78,7 @@ mod tests {
         let third = share(100.0 / 3.0, 640);
         assert_eq!(pixels(third, 640).value, f64::from(third) * 640.0);
         assert!(pixels(f32::NAN, 640).value.is_nan());
-        assert_eq!(widened(702.105_74), 702.105_74_f64);
+        assert_eq!(widened(702.105_7), 702.105_7_f64);
     }
 
     proptest! {

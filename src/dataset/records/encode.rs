@@ -50,7 +50,10 @@ pub fn encode(picture: &Labelled<'_>, style: Style) -> Vec<u8> {
     let mut features = BTreeMap::from([
         (key::ENCODED, List::Bytes(vec![picture.encoded])),
         (key::FORMAT, List::Bytes(vec![format.as_bytes()])),
-        (key::FILE_NAME, List::Bytes(vec![picture.file_name.as_bytes()])),
+        (
+            key::FILE_NAME,
+            List::Bytes(vec![picture.file_name.as_bytes()]),
+        ),
         (key::WIDTH, List::Integers(vec![width])),
         (key::HEIGHT, List::Integers(vec![height])),
     ]);
@@ -87,7 +90,9 @@ fn insert_objects<'a>(
     let integers = |of: fn(&RecordObject) -> i64| List::Integers(objects.iter().map(of).collect());
     let [label, name] = style.classes();
     features.insert(label, integers(|object| object.label.unwrap_or_default()));
-    let names = objects.iter().map(|object| object.name.as_deref().unwrap_or_default().as_bytes());
+    let names = objects
+        .iter()
+        .map(|object| object.name.as_deref().unwrap_or_default().as_bytes());
     features.insert(name, List::Bytes(names.collect()));
     let [difficult, truncated] = style.flags();
     if is_voc || style == Style::Hikapok {

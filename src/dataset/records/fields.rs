@@ -264,12 +264,19 @@ fn objects(
     let [label, name] = style.classes();
     let [difficult, truncated] = style.flags();
     let labels = integers(label)?;
-    let (crowds, difficult, truncated) =
-        (integers(key::IS_CROWD)?, integers(difficult)?, integers(truncated)?);
-    let names = example.byte_strings(name)?.filter(|found| !found.is_empty());
+    let (crowds, difficult, truncated) = (
+        integers(key::IS_CROWD)?,
+        integers(difficult)?,
+        integers(truncated)?,
+    );
+    let names = example
+        .byte_strings(name)?
+        .filter(|found| !found.is_empty());
     names.iter().try_for_each(|found| fits(name, found.len()))?;
     let areas = example.floats(key::AREA)?.filter(|found| !found.is_empty());
-    areas.iter().try_for_each(|found| fits(key::AREA, found.len()))?;
+    areas
+        .iter()
+        .try_for_each(|found| fits(key::AREA, found.len()))?;
     let flag = |list: &Option<Vec<i64>>, at: usize| list.as_ref().is_some_and(|list| list[at] != 0);
     let object = |at: usize| {
         let name = names.as_ref().map(|names| as_text(names[at], name));

@@ -33,7 +33,10 @@ impl<'a> Labeller<'a> {
             Truth::Coco(instances) => {
                 let mut by_image: HashMap<_, Vec<_>> = HashMap::new();
                 for annotation in &instances.annotations {
-                    by_image.entry(annotation.image_id).or_default().push(annotation);
+                    by_image
+                        .entry(annotation.image_id)
+                        .or_default()
+                        .push(annotation);
                 }
                 let categories = instances.categories.iter();
                 let names = categories.map(|category| (category.id, category.name.as_str()));
@@ -48,7 +51,10 @@ impl<'a> Labeller<'a> {
             Truth::Voc(objects) => {
                 let mut by_image: HashMap<_, Vec<_>> = HashMap::new();
                 for object in objects {
-                    by_image.entry(object.image.as_str()).or_default().push(object);
+                    by_image
+                        .entry(object.image.as_str())
+                        .or_default()
+                        .push(object);
                 }
                 Self {
                     boxes: Boxes::Voc(by_image),
@@ -106,7 +112,10 @@ impl<'a> Labeller<'a> {
                         is_truncated: object.is_truncated,
                     }
                 };
-                let found = by_image.get(voc_name(&picture.file_name)).into_iter().flatten();
+                let found = by_image
+                    .get(voc_name(&picture.file_name))
+                    .into_iter()
+                    .flatten();
                 found.map(object).collect()
             }
         }
@@ -131,7 +140,9 @@ fn coco_numbers(categories: &[CocoCategory], style: Style) -> BTreeMap<&str, i64
         let class = classes.find(|&class| Labels::Coco80.name(class) == Some(name))?;
         Some(i64::from(class) + 1)
     };
-    let are_cocos = categories.iter().all(|category| rank(&category.name).is_some());
+    let are_cocos = categories
+        .iter()
+        .all(|category| rank(&category.name).is_some());
     let numbered = categories.into_iter().zip(1..);
     let number = |(category, position): (&'_ CocoCategory, i64)| match style {
         Style::Tfod => category.id,

@@ -45,7 +45,12 @@ pub fn open(
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(request.threads.get())
         .build();
-    let read = || files.par_iter().map(|file| read_file(file)).collect::<Vec<_>>();
+    let read = || {
+        files
+            .par_iter()
+            .map(|file| read_file(file))
+            .collect::<Vec<_>>()
+    };
     let read = match pool {
         Ok(pool) => pool.install(read),
         // Without threads of our own one file comes after the other.
@@ -82,12 +87,13 @@ fn read_file(file: &Path) -> Result<Vec<Found>, DatasetError> {
     let mut reader = RecordReader::open(file)?;
     let mut found = Vec::new();
     while let Some(record) = reader.next_record()? {
-        let picture = RecordPicture::parse(record.data).map_err(|problem| DatasetError::Record {
-            file: file.to_owned(),
-            record: record.number,
-            offset: record.offset,
-            problem,
-        })?;
+        let picture =
+            RecordPicture::parse(record.data).map_err(|problem| DatasetError::Record {
+                file: file.to_owned(),
+                record: record.number,
+                offset: record.offset,
+                problem,
+            })?;
         let place = Place::Part {
             file: Arc::clone(&shared),
             offset: record.data_offset() + picture.encoded.start as u64,
@@ -106,15 +112,21 @@ fn with_annotations(
 ) -> Result<(), DatasetError> {
     let source = AnnotationSource::from(file);
     let instances = read_instances(&source)?;
-    let by_id: BTreeMap<i64, &CocoImage> =
-        instances.images.iter().map(|image| (image.id, image)).collect();
+    let by_id: BTreeMap<i64, &CocoImage> = instances
+        .images
+        .iter()
+        .map(|image| (image.id, image))
+        .collect();
     let by_name: BTreeMap<&str, &CocoImage> = instances
         .images
         .iter()
         .map(|image| (image.file_name.as_str(), image))
         .collect();
     for Found { picture, place } in found {
-        let own_id = picture.source_id.as_ref().and_then(|id| id.parse::<i64>().ok());
+        let own_id = picture
+            .source_id
+            .as_ref()
+            .and_then(|id| id.parse::<i64>().ok());
         let image = own_id.and_then(|id| by_id.get(&id));
         let image = image.or_else(|| by_name.get(picture.file_name.as_str()));
         let image = image.ok_or_else(|| DatasetError::NotAnnotated {
@@ -152,10 +164,12 @@ fn with_own_truth(
             name => name.to_owned(),
         })
         .collect();
-    let numbers = found.iter().map(|found| found.picture.source_id.as_ref()?.parse().ok());
-    let ids: Vec<i64> = numbers.collect::<Option<_>>().unwrap_or_else(|| {
-        ids_by_name(&names.iter().map(String::as_str).collect::<Vec<_>>())
-    });
+    let numbers = found
+        .iter()
+        .map(|found| found.picture.source_id.as_ref()?.parse().ok());
+    let ids: Vec<i64> = numbers
+        .collect::<Option<_>>()
+        .unwrap_or_else(|| ids_by_name(&names.iter().map(String::as_str).collect::<Vec<_>>()));
     let mut labelled = Vec::with_capacity(found.len());
     for ((Found { picture, place }, file_name), image_id) in found.into_iter().zip(names).zip(ids) {
         dataset.pictures.push(ListedPicture {
@@ -171,7 +185,9 @@ fn with_own_truth(
     if let Some(Truth::Voc(_)) = &truth {
         refuse_names(&dataset.pictures, path)?;
     }
-    dataset.truth_source = truth.is_some().then(|| format!("the records of {}", path.display()));
+    dataset.truth_source = truth
+        .is_some()
+        .then(|| format!("the records of {}", path.display()));
     dataset.truth = truth;
     dataset.notes.extend(notes);
     Ok(())
@@ -191,7 +207,9 @@ fn refuse_repetition(pictures: &[ListedPicture], path: &Path) -> Result<(), Data
 
 /// VOC's detections name their pictures.
 fn refuse_names(pictures: &[ListedPicture], path: &Path) -> Result<(), DatasetError> {
-    let names = pictures.iter().map(|picture| super::voc_name(&picture.file_name));
+    let names = pictures
+        .iter()
+        .map(|picture| super::voc_name(&picture.file_name));
     let mut names: Vec<&str> = names.collect();
     names.sort_unstable();
     match names.windows(2).find(|pair| pair[0] == pair[1]) {

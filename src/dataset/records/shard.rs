@@ -86,9 +86,21 @@ mod tests {
             ("val.tfrecords", "val", 0, 0),
         ] {
             let shard = Shard::parse(name).unwrap();
-            assert_eq!((shard.set.as_str(), shard.count, shard.number), (set, count, number), "{name}");
+            assert_eq!(
+                (shard.set.as_str(), shard.count, shard.number),
+                (set, count, number),
+                "{name}"
+            );
         }
-        for name in ["val", "a.jpg", ".record", "val-00005-of-00005", "val-x-of-00005", "-of-", "val-0-of-999999999"] {
+        for name in [
+            "val",
+            "a.jpg",
+            ".record",
+            "val-00005-of-00005",
+            "val-x-of-00005",
+            "-of-",
+            "val-0-of-999999999",
+        ] {
             assert_eq!(Shard::parse(name), None, "{name}");
         }
         assert_eq!(Shard::file_name("val", 0, 5), "val-00000-of-00005");
@@ -96,7 +108,8 @@ mod tests {
 
     #[test]
     fn missing_shards_are_named_as_the_others_are() {
-        let shards = ["a.record-00000-of-00003", "a.record-00002-of-00003"].map(|name| Shard::parse(name).unwrap());
+        let shards = ["a.record-00000-of-00003", "a.record-00002-of-00003"]
+            .map(|name| Shard::parse(name).unwrap());
         assert_eq!(Shard::missing(shards.iter()), ["a.record-00001-of-00003"]);
         let whole = [Shard::parse("a.record").unwrap()];
         assert_eq!(Shard::missing(whole.iter()), Vec::<String>::new());

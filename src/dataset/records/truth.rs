@@ -35,7 +35,11 @@ pub fn build(
     }
     let tells_crowds = records.iter().any(|record| record.tells_crowds);
     let tells_difficulty = records.iter().any(|record| record.tells_difficulty);
-    let objects = || records.iter().flat_map(|record| record.objects.iter().flatten());
+    let objects = || {
+        records
+            .iter()
+            .flat_map(|record| record.objects.iter().flatten())
+    };
     let numbering = numbering(objects(), tells_crowds);
     let is_voc = match numbering {
         Numbering::Voc => true,
@@ -59,12 +63,10 @@ pub fn build(
     (Some(Truth::Coco(instances)), notes)
 }
 
-fn numbering<'a>(
-    objects: impl Iterator<Item = &'a RecordObject>,
-    tells_crowds: bool,
-) -> Numbering {
-    let classes: BTreeSet<(Option<i64>, Option<&str>)> =
-        objects.map(|object| (object.label, object.name.as_deref())).collect();
+fn numbering<'a>(objects: impl Iterator<Item = &'a RecordObject>, tells_crowds: bool) -> Numbering {
+    let classes: BTreeSet<(Option<i64>, Option<&str>)> = objects
+        .map(|object| (object.label, object.name.as_deref()))
+        .collect();
     let all = |fits: &dyn Fn(i64, &str) -> bool| {
         // A number without a name fits where the class it stands for exists; so does a name without a number.
         classes.iter().all(|&(label, name)| match (label, name) {
@@ -104,8 +106,13 @@ fn voc_objects(pictures: &[ListedPicture], records: &[RecordPicture]) -> Vec<Voc
             objects.push(VocObject {
                 image: voc_name(&picture.file_name).to_owned(),
                 class: class_name(object),
-                corners: [(x_min, width), (y_min, height), (x_max, width), (y_max, height)]
-                    .map(|(share, side)| pixels(share, side).value),
+                corners: [
+                    (x_min, width),
+                    (y_min, height),
+                    (x_max, width),
+                    (y_max, height),
+                ]
+                .map(|(share, side)| pixels(share, side).value),
                 is_difficult: object.is_difficult,
                 is_truncated: object.is_truncated,
             });
@@ -127,23 +134,38 @@ fn coco_instances(
     records: &[RecordPicture],
     numbering: Numbering,
 ) -> CocoInstances {
-    let objects = || records.iter().flat_map(|record| record.objects.iter().flatten());
+    let objects = || {
+        records
+            .iter()
+            .flat_map(|record| record.objects.iter().flatten())
+    };
     let categories = categories(objects(), numbering);
-    let ids: BTreeMap<&str, i64> =
-        categories.iter().map(|category| (category.name.as_str(), category.id)).collect();
+    let ids: BTreeMap<&str, i64> = categories
+        .iter()
+        .map(|category| (category.name.as_str(), category.id))
+        .collect();
     let mut annotations = Vec::new();
     for (picture, record) in pictures.iter().zip(records) {
         let (width, height) = record.size.unwrap_or_default();
         for object in record.objects.iter().flatten() {
             let [left, right] = [object.corners[0], object.corners[2]].map(|x| pixels(x, width));
             let [top, bottom] = [object.corners[1], object.corners[3]].map(|y| pixels(y, height));
-            let by_name = object.name.as_deref().and_then(|name| ids.get(name)).copied();
+            let by_name = object
+                .name
+                .as_deref()
+                .and_then(|name| ids.get(name))
+                .copied();
             annotations.push(CocoAnnotation {
                 // From one: 0 is special to pycocotools.
                 id: annotations.len() as i64 + 1,
                 image_id: picture.image_id,
                 category_id: by_name.or(object.label).unwrap_or_default(),
-                bbox: [left.value, top.value, distance(left, right), distance(top, bottom)],
+                bbox: [
+                    left.value,
+                    top.value,
+                    distance(left, right),
+                    distance(top, bottom),
+                ],
                 area: object.area.map(widened),
                 is_crowd: object.is_crowd,
             });
@@ -171,7 +193,10 @@ fn categories<'a>(
         let category = |class| {
             let id = Labels::Coco80.category_id(class)?;
             let name = Labels::Coco80.name(class)?.to_owned();
-            Some(CocoCategory { id: i64::from(id), name })
+            Some(CocoCategory {
+                id: i64::from(id),
+                name,
+            })
         };
         return eighty.filter_map(category).collect();
     }

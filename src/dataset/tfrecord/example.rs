@@ -74,11 +74,11 @@ impl<'a> Example<'a> {
     }
 
     /// Calls with every feature's key and value, in the order of the data.
-    fn each_feature(
-        &self,
-        call: &mut dyn FnMut(&'a str, Span<'a>),
-    ) -> Result<(), ExampleError> {
-        let mut fields = Fields::of(Span { data: self.data, at: 0 });
+    fn each_feature(&self, call: &mut dyn FnMut(&'a str, Span<'a>)) -> Result<(), ExampleError> {
+        let mut fields = Fields::of(Span {
+            data: self.data,
+            at: 0,
+        });
         while let Some(field) = fields.next()? {
             if let (1, Value::Bytes(features)) = field {
                 let mut entries = Fields::of(features);
@@ -221,7 +221,13 @@ impl<'a> Example<'a> {
 }
 
 fn key_and_value(entry: Span<'_>) -> Result<(&str, Span<'_>), ExampleError> {
-    let (mut key, mut value) = ("", Span { data: &[], at: entry.at });
+    let (mut key, mut value) = (
+        "",
+        Span {
+            data: &[],
+            at: entry.at,
+        },
+    );
     let mut fields = Fields::of(entry);
     while let Some(field) = fields.next()? {
         match field {
@@ -453,7 +459,9 @@ mod tests {
         entry.extend(&feature);
         let mut map = vec![0x0a, entry.len() as u8];
         map.extend(&entry);
-        map.extend([0x0a, 12, 0x0a, 1, b'f', 0x12, 7, 0x12, 5, 0x0d, 0, 0, 0, 0x3f]);
+        map.extend([
+            0x0a, 12, 0x0a, 1, b'f', 0x12, 7, 0x12, 5, 0x0d, 0, 0, 0, 0x3f,
+        ]);
         let mut data = vec![0x0a, map.len() as u8];
         data.extend(&map);
         let example = Example::parse(&data).unwrap();
@@ -470,7 +478,9 @@ mod tests {
         for end in 1..INDEPENDENT.len() {
             assert!(Example::parse(&INDEPENDENT[..end]).is_err(), "{end}");
         }
-        let overlong = [0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
+        let overlong = [
+            0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01,
+        ];
         let told = Example::parse(&overlong).unwrap_err();
         assert_eq!(told, ExampleError::EndsEarly { at: 0 });
         let told = Example::parse(&[0xff; 20]).unwrap_err();

@@ -285,7 +285,8 @@ mod tests {
     fn a_record_of_tensorflow_is_laid_out_as_here() {
         // One record, `foo`, as `tf.io.TFRecordWriter` writes it.
         let file = [
-            3, 0, 0, 0, 0, 0, 0, 0, 0xb0, 0x99, 0x49, 0x0e, b'f', b'o', b'o', 0x61, 0x8a, 0xbe, 0xfe,
+            3, 0, 0, 0, 0, 0, 0, 0, 0xb0, 0x99, 0x49, 0x0e, b'f', b'o', b'o', 0x61, 0x8a, 0xbe,
+            0xfe,
         ];
         assert_eq!(written(&[b"foo"]), file);
     }
@@ -299,17 +300,29 @@ mod tests {
             read(&bytes).unwrap_err()
         };
         let told = with(19, 1);
-        assert!(told.starts_with("val: the length of record 1 at byte 19"), "{told}");
+        assert!(
+            told.starts_with("val: the length of record 1 at byte 19"),
+            "{told}"
+        );
         let told = with(8, 1);
-        assert!(told.starts_with("val: the length of record 0 at byte 0"), "{told}");
+        assert!(
+            told.starts_with("val: the length of record 0 at byte 0"),
+            "{told}"
+        );
         for at in [31, 35, 36, 39] {
             let told = with(at, 0x80);
-            assert!(told.starts_with("val: the data of record 1 at byte 19"), "{told}");
+            assert!(
+                told.starts_with("val: the data of record 1 at byte 19"),
+                "{told}"
+            );
         }
         for left in 1..whole.len() - 19 {
             let told = read(&whole[..19 + left]).unwrap_err();
             let expected = format!("the file has only {left} more;");
-            assert!(told.starts_with("val: record 1 at byte 19 needs ") && told.contains(&expected), "{told}");
+            assert!(
+                told.starts_with("val: record 1 at byte 19 needs ") && told.contains(&expected),
+                "{told}"
+            );
         }
     }
 

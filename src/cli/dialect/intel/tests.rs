@@ -182,7 +182,10 @@ fn several_instances_share_a_pile_of_batches() {
         "--scenario=Offline",
         "--set=min_query_count=1120",
     ] {
-        assert!(words.iter().any(|found| found == word), "{word} in {words:?}");
+        assert!(
+            words.iter().any(|found| found == word),
+            "{word} in {words:?}"
+        );
     }
     let Ending::Intel(tail) = told.ending else {
         panic!("{:?}", told.ending)
