@@ -5,9 +5,11 @@ pub mod detect;
 pub mod detector_args;
 pub mod dialect;
 pub mod failure;
+pub mod generate;
 pub mod import;
 mod inference;
 pub mod interrupt;
+pub mod new_file;
 pub mod nms;
 pub mod peak;
 pub mod plan;
@@ -49,6 +51,8 @@ enum Verb {
     Nms(Box<nms::NmsArgs>),
     /// Convert a TensorFlow.js detector to ONNX
     Import(import::ImportArgs),
+    /// Build a published architecture with seeded weights, to measure without a download
+    Generate(generate::GenerateArgs),
 }
 
 /// Reads the arguments, does what they say, and gives the exit code: 0 done and valid, 1 a
@@ -85,6 +89,7 @@ pub fn main() -> u8 {
         Verb::Detect(args) => print_detections(args),
         Verb::Nms(args) => print_nms(args),
         Verb::Import(args) => print_import(args),
+        Verb::Generate(args) => print_generated(args),
     };
     match done {
         Ok(outcome) => outcome.code(),
@@ -135,6 +140,13 @@ fn print_plan(args: &plan::PlanArgs) -> Result<Outcome, Failure> {
 fn print_import(args: &import::ImportArgs) -> Result<Outcome, Failure> {
     let mut out = Vec::new();
     import::run(args, &mut out).or_usage()?;
+    print_out(&String::from_utf8_lossy(&out))?;
+    Ok(Outcome::Done)
+}
+
+fn print_generated(args: &generate::GenerateArgs) -> Result<Outcome, Failure> {
+    let mut out = Vec::new();
+    generate::run(args, &mut out).or_usage()?;
     print_out(&String::from_utf8_lossy(&out))?;
     Ok(Outcome::Done)
 }
