@@ -62,7 +62,7 @@ pub fn main() -> u8 {
     let spoken = match spoken {
         Ok(spoken) => spoken,
         Err(error) => {
-            eprintln!("error: {error}");
+            print_err(&format!("error: {error}"));
             return Failure::usage(error).code();
         }
     };
@@ -94,7 +94,7 @@ pub fn main() -> u8 {
     match done {
         Ok(outcome) => outcome.code(),
         Err(failure) => {
-            eprintln!("error: {failure}");
+            print_err(&format!("error: {failure}"));
             // Ctrl-C reaches the clients that fetch as well: what they then say is its echo.
             if interrupt::is_interrupted() {
                 Outcome::Interrupted.code()
@@ -117,6 +117,11 @@ pub(crate) fn print_out(text: &str) -> Result<(), Failure> {
         )),
         _ => Ok(()),
     }
+}
+
+/// Puts a line on stderr. What cannot be said there can be said nowhere, and is no reason to stop measuring.
+pub(crate) fn print_err(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
 /// Puts a document on stdout, in one line.
