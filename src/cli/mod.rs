@@ -6,11 +6,13 @@ pub mod detect;
 pub mod detector_args;
 pub mod dialect;
 pub mod failure;
+pub mod generate;
 mod ground_truth;
 pub mod import;
 mod inference;
 pub mod interrupt;
 pub mod models;
+pub mod new_file;
 pub mod nms;
 pub mod peak;
 pub mod plan;
@@ -57,6 +59,8 @@ enum Verb {
     Models(models::ModelsArgs),
     /// Say what a data set holds, or convert it between COCO, Pascal VOC and TFRecords
     Dataset(dataset::DatasetArgs),
+    /// Build a published architecture with seeded weights, to measure without a download
+    Generate(generate::GenerateArgs),
 }
 
 /// Reads the arguments, does what they say, and gives the exit code: 0 done and valid, 1 a
@@ -108,6 +112,7 @@ pub fn main() -> u8 {
             interrupt::install();
             dataset::run(args)
         }
+        Verb::Generate(args) => print_generated(args),
     };
     match done {
         Ok(outcome) => outcome.code(),
@@ -163,6 +168,13 @@ fn print_plan(args: &plan::PlanArgs) -> Result<Outcome, Failure> {
 fn print_import(args: &import::ImportArgs) -> Result<Outcome, Failure> {
     let mut out = Vec::new();
     import::run(args, &mut out).or_usage()?;
+    print_out(&String::from_utf8_lossy(&out))?;
+    Ok(Outcome::Done)
+}
+
+fn print_generated(args: &generate::GenerateArgs) -> Result<Outcome, Failure> {
+    let mut out = Vec::new();
+    generate::run(args, &mut out).or_usage()?;
     print_out(&String::from_utf8_lossy(&out))?;
     Ok(Outcome::Done)
 }
