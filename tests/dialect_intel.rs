@@ -60,7 +60,7 @@ fn words_that_cannot_be_followed_are_refused_in_one_sentence() {
     );
     is_refused(
         &format!("{VGG} --in-graph f.onnx --data-location none"),
-        "no such folder",
+        "there is no such file or folder",
     );
 }
 
