@@ -6,11 +6,13 @@ pub mod detect;
 pub mod detector_args;
 pub mod dialect;
 pub mod failure;
+pub mod generate;
 mod ground_truth;
 pub mod import;
 mod inference;
 pub mod interrupt;
 pub mod models;
+pub mod new_file;
 pub mod nms;
 pub mod peak;
 pub mod plan;
@@ -57,6 +59,8 @@ enum Verb {
     Models(models::ModelsArgs),
     /// Say what a data set holds, or convert it between COCO, Pascal VOC and TFRecords
     Dataset(dataset::DatasetArgs),
+    /// Build a published architecture with seeded weights, to measure without a download
+    Generate(generate::GenerateArgs),
 }
 
 /// Reads the arguments, does what they say, and gives the exit code: 0 done and valid, 1 a
@@ -76,7 +80,7 @@ pub fn main() -> u8 {
     let spoken = match spoken {
         Ok(spoken) => spoken,
         Err(error) => {
-            eprintln!("error: {error}");
+            print_err(&format!("error: {error}"));
             return Failure::usage(error).code();
         }
     };
@@ -108,11 +112,12 @@ pub fn main() -> u8 {
             interrupt::install();
             dataset::run(args)
         }
+        Verb::Generate(args) => print_generated(args),
     };
     match done {
         Ok(outcome) => outcome.code(),
         Err(failure) => {
-            eprintln!("error: {failure}");
+            print_err(&format!("error: {failure}"));
             // Ctrl-C reaches the clients that fetch as well: what they then say is its echo.
             if interrupt::is_interrupted() {
                 Outcome::Interrupted.code()
@@ -137,6 +142,11 @@ pub(crate) fn print_out(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Puts a line on stderr. What cannot be said there can be said nowhere, and is no reason to stop measuring.
+pub(crate) fn print_err(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
 /// Puts a document on stdout, in one line.
 ///
 /// # Errors
@@ -158,6 +168,13 @@ fn print_plan(args: &plan::PlanArgs) -> Result<Outcome, Failure> {
 fn print_import(args: &import::ImportArgs) -> Result<Outcome, Failure> {
     let mut out = Vec::new();
     import::run(args, &mut out).or_usage()?;
+    print_out(&String::from_utf8_lossy(&out))?;
+    Ok(Outcome::Done)
+}
+
+fn print_generated(args: &generate::GenerateArgs) -> Result<Outcome, Failure> {
+    let mut out = Vec::new();
+    generate::run(args, &mut out).or_usage()?;
     print_out(&String::from_utf8_lossy(&out))?;
     Ok(Outcome::Done)
 }

@@ -4,6 +4,7 @@
 //! says. Nothing here runs a model.
 
 pub mod anchors;
+pub mod architecture;
 pub mod description;
 pub mod known;
 pub mod labels;
@@ -15,6 +16,7 @@ pub mod signature;
 pub mod tfjs;
 
 pub use anchors::AnchorSpec;
+pub use architecture::Architecture;
 pub use description::ModelDescription;
 pub use labels::Labels;
 pub use reading::Reading;

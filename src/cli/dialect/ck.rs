@@ -146,7 +146,7 @@ pub fn translate(
     };
     program.read(words)?;
     program.look_around(around);
-    program.conclude()
+    program.conclude(around)
 }
 
 /// What the words and the environment say.
@@ -238,7 +238,7 @@ impl Program {
         })
     }
 
-    fn conclude(mut self) -> Result<(Vec<OsString>, Told), DialectError> {
+    fn conclude(mut self, around: Surroundings<'_>) -> Result<(Vec<OsString>, Told), DialectError> {
         self.own.refuse(
             Dialect::Ck,
             &["--find-peak", "--sut", "--json", "--synthetic"],
@@ -248,7 +248,7 @@ impl Program {
         words.extend(self.pictures()?);
         let mut rest = self.nms()?;
         rest.extend(self.thresholds()?);
-        rest.extend(self.load()?);
+        rest.extend(self.load(around)?);
         words.extend(rest.into_iter().map(OsString::from));
         self.note_unused();
         words.append(&mut self.own.words);
@@ -484,7 +484,7 @@ impl Program {
     }
 
     /// Accuracy with CK's summary, unless LoadGen's performance is asked for.
-    fn load(&mut self) -> Result<Vec<String>, DialectError> {
+    fn load(&mut self, around: Surroundings<'_>) -> Result<Vec<String>, DialectError> {
         let mut words = Vec::new();
         if !self.own.has("--instances") {
             words.push("--instances=1".to_owned());
@@ -494,8 +494,14 @@ impl Program {
             self.own.has("--intra-threads"),
         ) {
             let key = "CK_HOST_CPU_NUMBER_OF_PROCESSORS";
-            let threads = number(key, threads, 1, "give a number of threads above zero")?;
-            words.push(format!("--intra-threads={threads}"));
+            let asked = number(key, threads, 1, "give a number of threads above zero")?;
+            let cores = (around.instances)("1").map_or(asked, |cores| cores as u64);
+            if asked > cores {
+                self.own.notes.push(format!(
+                    "{key}={asked} is more than the {cores} cores that this process may use: {cores} are taken."
+                ));
+            }
+            words.push(format!("--intra-threads={}", asked.min(cores)));
         }
         let mode = self.text("CK_LOADGEN_MODE").unwrap_or("AccuracyOnly");
         match mode {

@@ -95,6 +95,8 @@ struct Launch {
     steps: Option<u64>,
     warm_up: Option<String>,
     cores_per_instance: Option<String>,
+    /// Cores and threads of the instance, by Intel's flags.
+    threads: Vec<(String, String)>,
     data_threads: Vec<u32>,
     accuracy_only: bool,
     benchmark_only: bool,
@@ -231,10 +233,10 @@ impl Launch {
             }
             // Intel's word for "all of them", which is the default here.
             "--socket-id" | "--num-cores" if value == "-1" => {}
-            "--num-cores" => self.pass("--cores-per-instance", value),
             "--socket-id" => self.pass("--socket-id", value),
-            "--num-intra-threads" => self.pass("--intra-threads", value),
-            "--num-inter-threads" => self.pass("--inter-threads", value),
+            "--num-cores" | "--num-intra-threads" | "--num-inter-threads" => {
+                self.threads.push((flag.to_owned(), value.to_owned()));
+            }
             _ => {
                 let why = UNUSED.iter().find(|(unused, _)| *unused == flag);
                 let (_, why) = why.expect("takes_value knows only these");
@@ -289,6 +291,7 @@ impl Launch {
         let mut launch = Self { ours: own, ..self };
         let mut words = launch.model(&model_name, precision)?;
         words.extend(launch.data()?);
+        words.extend(launch.threads_that_fit(around));
         let ending = Ending::Intel(launch.tail(&model_name));
         words.extend(launch.load(around));
         let names_graph = launch.in_graph.is_some() || launch.has("--model");
@@ -346,6 +349,29 @@ impl Launch {
                 precision: precision.name(),
             }),
         }
+    }
+
+    /// Threads as they were asked for, or as many as there are cores: the published numbers are of a machine of 28.
+    fn threads_that_fit(&mut self, around: Surroundings<'_>) -> Vec<OsString> {
+        let cores = (around.instances)("1").unwrap_or(usize::MAX);
+        let mut words = Vec::new();
+        for (flag, value) in std::mem::take(&mut self.threads) {
+            let own = match flag.as_str() {
+                "--num-cores" => "--cores-per-instance",
+                "--num-intra-threads" => "--intra-threads",
+                _ => "--inter-threads",
+            };
+            // What is no number is refused by detbench's own flag.
+            let asked = value.parse::<usize>().ok().filter(|asked| *asked > cores);
+            if asked.is_some() {
+                self.notes.push(format!(
+                    "{flag} {value} is more than the {cores} cores that this process may use: {cores} are taken."
+                ));
+            }
+            let taken = asked.map_or(value, |_| cores.to_string());
+            words.push(format!("{own}={taken}").into());
+        }
+        words
     }
 
     /// The pictures, or dummy data where none are named.

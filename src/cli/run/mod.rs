@@ -41,7 +41,7 @@ use super::dialect::Ending;
 use super::failure::{Blame, Failure, Outcome};
 use super::interrupt::is_interrupted;
 use super::setup::progress_for;
-use super::{print_json, print_out};
+use super::{print_err, print_json, print_out};
 use crate::fetch::Progress;
 use crate::postprocess::NmsMode;
 use crate::report::document::{Document, RunEntry, SCHEMA_VERSION};
@@ -138,7 +138,7 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
     let mut record = RunRecord::new(args, &asked, &subject, &runtime, &seating, &bench.pictures);
     record.write(&folder)?;
     if args.json {
-        eprint!("{}", record.expectation());
+        print_err(record.expectation().trim_end());
     } else {
         print_out(record.heading())?;
     }

@@ -197,6 +197,16 @@ pub fn float(name: &str, value: f32) -> AttributeProto {
     }
 }
 
+/// A text attribute.
+pub fn text(name: &str, value: &str) -> AttributeProto {
+    AttributeProto {
+        name: name.to_owned(),
+        s: value.as_bytes().to_vec(),
+        kind: attribute_kind::STRING,
+        ..AttributeProto::default()
+    }
+}
+
 fn f32_value(name: &str, axes: &[Axis]) -> ValueInfoProto {
     let dim = axes
         .iter()
