@@ -20,6 +20,7 @@ mod sets;
 mod subject;
 mod verdict_on_nms;
 mod watch;
+mod weights;
 
 use std::time::SystemTime;
 
@@ -99,12 +100,17 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
     if args.save_raw.is_some() {
         save_raw::check_subject(&subject)?;
     }
+    weights::refuse_accuracy(args, &asked, &subject)?;
     let runtime = load_runtime(args.ort_lib.as_deref(), progress.as_ref())?;
     let preprocessing = &subject.description.input.preprocessing;
-    let pictures = Pictures::open(args, preprocessing, progress.as_ref())?;
+    let mut pictures = Pictures::open(args, preprocessing, progress.as_ref())?;
     drop(progress);
     if is_interrupted() {
         return Ok(Outcome::Interrupted);
+    }
+    if !subject.description.weights.are_trained() {
+        // Nothing to compare with means nothing to score.
+        pictures.ground_truth = None;
     }
 
     let clock = args.clock();
