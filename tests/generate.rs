@@ -11,7 +11,7 @@ use std::process::{Command, Output};
 use detbench::fetch::Silent;
 use detbench::model::architecture::Generated;
 use detbench::model::description::{Dataset, Weights};
-use detbench::model::{resolve, Architecture, How, ModelRequest};
+use detbench::model::{known, resolve, Architecture, How, ModelRequest};
 use detbench::postprocess::Activation;
 use detbench::runtime::{self, Model, OnnxModel, Runtime, SessionOptions};
 use detbench::tensor::{TensorData, TensorView};
@@ -244,6 +244,30 @@ fn ssdlite_mobilenet_v2_costs_what_is_published_and_runs() {
         columns: 91,
     };
     check(Architecture::SsdliteMobilenetV2, None, 1, &published);
+}
+
+/// The model files say what the layer plans come to.
+fn check_known(architecture: Architecture, dataset: Option<Dataset>, names: &[&str]) {
+    let generated = architecture.generate(dataset, 1).unwrap();
+    for name in names {
+        let known = known::find(name).unwrap();
+        assert_eq!(known.operations, generated.description.operations, "{name}");
+        assert_eq!(known.weights, Weights::Trained, "{name}");
+    }
+}
+
+#[test]
+fn the_operations_of_known_models_are_those_of_their_plans() {
+    let light = ["ssdlite-mobilenet-v2", "ssdlite-mobilenet-v2-int8"];
+    check_known(Architecture::SsdliteMobilenetV2, None, &light);
+    let mobile = [
+        "ssd-mobilenet-v1-tfod",
+        "ssd-mobilenet-v1-tfod-heads",
+        "ssd-mobilenet-v1-mlperf-torch",
+    ];
+    check_known(Architecture::SsdMobilenetV1, None, &mobile);
+    let voc = ["mb2-ssd-lite-voc", "mb2-ssd-lite-voc-heads"];
+    check_known(Architecture::MobilenetV2SsdLiteVoc, None, &voc);
 }
 
 #[test]
