@@ -450,7 +450,7 @@ fn ways(model: &Entry) -> String {
     if let Some(plan) = model.architecture {
         let _ = writeln!(
             text,
-            "  detbench generate {plan} -o {plan}.onnx && detbench run --model {plan}.onnx --benchmark-only\n      the same layers with seeded weights: what they cost, not what they find"
+            "  detbench generate {plan} -o {plan}.onnx && detbench run --model {plan}.onnx --benchmark-only\n      the published network with seeded weights: what it costs, not what it finds"
         );
     }
     text
