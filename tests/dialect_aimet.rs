@@ -59,7 +59,10 @@ fn evaluates(words: &[&str]) -> (Output, String) {
 fn what_cannot_be_is_refused_in_one_sentence() {
     is_refused("--model-to-eval int8", "needs --dataset-path");
     is_refused("--dataset-path none --model-to-eval int8", "none");
-    is_refused("--dataset-path none --model-to-eval fp16", "give fp32 or int8");
+    is_refused(
+        "--dataset-path none --model-to-eval fp16",
+        "give fp32 or int8",
+    );
     is_refused("--dataset-path none --default-output-bw 4", "8 bits");
 }
 
@@ -91,10 +94,20 @@ fn each_variant_of_a_model_is_scored_and_said() {
         assert_eq!(output.status.code(), Some(0), "{told}");
         let tail: Vec<&str> = told.trim_end().lines().rev().take(13).collect();
         assert_eq!(tail[12], heading, "{told}");
-        assert!(tail[11].starts_with(" Average Precision  (AP) @[ IoU=0.50:0.95"), "{told}");
+        assert!(
+            tail[11].starts_with(" Average Precision  (AP) @[ IoU=0.50:0.95"),
+            "{told}"
+        );
         assert!(told.contains(&format!("({which})")), "{told}");
         // The other precision under its name is an error, never a label.
-        let line = ["--dataset-path", &coco, "--model", own, "--model-to-eval", other];
+        let line = [
+            "--dataset-path",
+            &coco,
+            "--model",
+            own,
+            "--model-to-eval",
+            other,
+        ];
         let (output, told) = evaluates(&line);
         assert_eq!(output.status.code(), Some(2), "{told}");
         assert!(told.contains(&format!("so it is {which}")), "{told}");

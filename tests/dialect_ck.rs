@@ -56,7 +56,10 @@ fn unknown_settings_are_refused_with_the_nearest() {
     let told = refused("--env.USE_NSM=fast", &[]);
     assert!(told.contains("did you mean `USE_NMS`?"), "{told}");
     let told = refused("--env.NMS_SCORE_TRESHOLD=0.3", &[]);
-    assert!(told.contains("did you mean `NMS_SCORE_THRESHOLD`?"), "{told}");
+    assert!(
+        told.contains("did you mean `NMS_SCORE_THRESHOLD`?"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -71,7 +74,10 @@ fn the_default_model_is_cks_and_asks_for_its_file() {
     let told = refused("program:object-detection-tflite", &[]);
     assert!(told.contains("`ssd-mobilenet-v1`"), "{told}");
     assert!(told.contains("--model-file FILE.onnx"), "{told}");
-    assert!(told.contains("detbench generate ssd-mobilenet-v1"), "{told}");
+    assert!(
+        told.contains("detbench generate ssd-mobilenet-v1"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -109,7 +115,8 @@ fn the_environment_is_read_and_words_win_over_it() {
         return;
     }
     let variables = [("USE_NMS", "fast"), ("CK_BATCH_COUNT", "4")];
-    let custom = "--env.CUSTOM_MODEL_SETTINGS=yes --env.NMS_SCORE_THRESHOLD=0.5 --env.CK_SKIP_IMAGES=1";
+    let custom =
+        "--env.CUSTOM_MODEL_SETTINGS=yes --env.NMS_SCORE_THRESHOLD=0.5 --env.CK_SKIP_IMAGES=1";
     let (_, told) = detects(&format!("{custom} --env.CK_BATCH_COUNT=2"), &variables);
     assert!(told.contains("pictures  2 of "), "{told}");
     assert!(told.contains("score threshold 0.5"), "{told}");
@@ -137,7 +144,14 @@ fn scores_are_those_of_cks_rounded_texts() {
         command.args(["--output-dir", folder.path().to_str().unwrap()]);
         String::from_utf8(command.output().unwrap().stdout).unwrap()
     };
-    let settings = ["--dataset", &coco, "--warmup", "0", "--score-threshold", "0.05"];
+    let settings = [
+        "--dataset",
+        &coco,
+        "--warmup",
+        "0",
+        "--score-threshold",
+        "0.05",
+    ];
     let last = |told: &str, key: &str| {
         let line = told.lines().rev().find(|line| line.starts_with(key));
         line.unwrap_or_else(|| panic!("{told}")).to_owned()
@@ -146,7 +160,9 @@ fn scores_are_those_of_cks_rounded_texts() {
     let own = ["run", "--accuracy-only", "--nms", "regular"];
     let plain = run(&[&own[..], &model, &settings].concat());
     let rounded = run(&[&["run", "--compat", "ck"][..], &model, &settings].concat());
-    let results = plain.lines().find_map(|line| line.strip_prefix("results in "));
+    let results = plain
+        .lines()
+        .find_map(|line| line.strip_prefix("results in "));
     let detections = format!("{}/detections.json", results.unwrap());
     let ids: Vec<i64> = serde_json::from_slice::<serde_json::Value>(
         &fs::read(format!("{coco}/instances.json")).unwrap(),
@@ -161,7 +177,13 @@ fn scores_are_those_of_cks_rounded_texts() {
     let list = folder.path().join("ids.json");
     fs::write(&list, serde_json::to_vec(&ids).unwrap()).unwrap();
     let mut score = detbench();
-    score.args(["score", "--ck-rounding", "--json", "--detections", &detections]);
+    score.args([
+        "score",
+        "--ck-rounding",
+        "--json",
+        "--detections",
+        &detections,
+    ]);
     score.args(["--annotations", &format!("{coco}/instances.json")]);
     score.arg("--image-ids").arg(&list);
     let expected: serde_json::Value =

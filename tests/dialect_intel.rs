@@ -47,7 +47,10 @@ fn a_name_without_a_file_says_both_ways_to_a_run() {
     // Nobody builds an int8 model out of random weights.
     let output = run(&VGG.replace("fp32", "int8"));
     let told = String::from_utf8(output.stderr).unwrap();
-    assert!(told.contains("--model-file") && !told.contains("detbench generate"), "{told}");
+    assert!(
+        told.contains("--model-file") && !told.contains("detbench generate"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -77,7 +80,10 @@ fn a_dialect_that_is_not_known_is_refused_with_those_that_are() {
     let output = run("--compat ckk");
     assert_eq!(output.status.code(), Some(2));
     let told = String::from_utf8(output.stderr).unwrap();
-    assert!(told.contains("`ckk`") && told.contains("intel, ck, aimet, pytorch-ssd"), "{told}");
+    assert!(
+        told.contains("`ckk`") && told.contains("intel, ck, aimet, pytorch-ssd"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -161,16 +167,31 @@ fn a_benchmark_ends_in_intels_tail_on_stdout_and_in_its_log() {
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .filter(|name| name.starts_with("ssdlite-mobilenet-v2_fp32_inference_bs1_cores1_"))
         .collect();
-    let all = logs.iter().find(|name| name.ends_with("_all_instances.log"));
+    let all = logs
+        .iter()
+        .find(|name| name.ends_with("_all_instances.log"));
     let all = fs::read_to_string(folder.path().join(all.unwrap())).unwrap();
-    let instances = all.matches("OMP_NUM_THREADS=1 numactl --localalloc --physcpubind=").count();
+    let instances = all
+        .matches("OMP_NUM_THREADS=1 numactl --localalloc --physcpubind=")
+        .count();
     assert_eq!(logs.len(), instances + 1, "{logs:?}");
     // What users add up with awk is the whole rate.
-    let rates = all.lines().filter_map(|line| line.strip_prefix("Total samples/sec:"));
+    let rates = all
+        .lines()
+        .filter_map(|line| line.strip_prefix("Total samples/sec:"));
     let sum: f64 = rates
-        .map(|rest| rest.split_whitespace().next().unwrap().parse::<f64>().unwrap())
+        .map(|rest| {
+            rest.split_whitespace()
+                .next()
+                .unwrap()
+                .parse::<f64>()
+                .unwrap()
+        })
         .sum();
-    let whole = told.lines().find_map(|line| line.strip_prefix("Throughput: ")).unwrap();
+    let whole = told
+        .lines()
+        .find_map(|line| line.strip_prefix("Throughput: "))
+        .unwrap();
     let whole: f64 = whole.strip_suffix(" images/sec").unwrap().parse().unwrap();
     assert!((sum - whole).abs() < 0.01 * whole, "{sum} {whole}");
 

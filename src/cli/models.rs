@@ -361,21 +361,14 @@ fn details(model: &Entry) -> String {
     row("precision", model.precision.name());
     row("input", &input_details(model));
     row("anchors", &model.anchors_text());
-    match &model.nms {
-        None => row(
-            "NMS",
-            &format!("in the graph; score threshold {}", model.score_threshold),
+    let nms = match &model.nms {
+        None => format!("in the graph; score threshold {}", model.score_threshold),
+        Some(nms) => format!(
+            "score threshold {}, IoU threshold {}, at most {} detections a picture, {} a class",
+            nms.score_threshold, nms.iou_threshold, nms.max_detections, nms.detections_per_class
         ),
-        Some(nms) => {
-            row(
-                "NMS",
-                &format!(
-                "score threshold {}, IoU threshold {}, at most {} detections a picture, {} a class",
-                nms.score_threshold, nms.iou_threshold, nms.max_detections, nms.detections_per_class
-            ),
-            )
-        }
-    }
+    };
+    row("NMS", &nms);
     row("operations", &model.operations_text());
     row("weights", model.weights_text());
     row("source", &model.source);

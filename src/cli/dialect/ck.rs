@@ -173,7 +173,7 @@ impl Program {
             if let Some(key) = flag.strip_prefix("--env.") {
                 // A key alone is how CK's documentation switches things on.
                 let value = value.unwrap_or_else(|| "yes".to_owned());
-                self.check_key(key)?;
+                check_key(key)?;
                 self.settings.insert(key.to_owned(), value);
             } else if let Some(name) = flag.strip_prefix("--dep_add_tags.") {
                 match (name, value) {
@@ -191,19 +191,6 @@ impl Program {
             }
         }
         Ok(())
-    }
-
-    /// Refuses a key that nobody knows; other packages' `CK_ENV_…` are nobody's business.
-    fn check_key(&self, key: &str) -> Result<(), DialectError> {
-        let known = known_keys();
-        let foreign = key.starts_with("CK_ENV_") && !key.starts_with("CK_ENV_TENSORFLOW_MODEL_");
-        if foreign || known.contains(&key) {
-            return Ok(());
-        }
-        Err(DialectError::UnknownSetting {
-            key: key.to_owned(),
-            nearest: nearest(key, known).map(str::to_owned),
-        })
     }
 
     /// Variables of the environment count where no word says otherwise.
@@ -343,13 +330,9 @@ impl Program {
             words.push(format!("--skip={skipped}").into());
         }
         if !self.own.has("--count") {
-            let pictures = match self.text("CK_LOADGEN_DATASET_SIZE") {
-                Some(_) => self.count("CK_LOADGEN_DATASET_SIZE", 1, 1)?,
-                None => {
-                    let batches = self.count("CK_BATCH_COUNT", 1, 1)?;
-                    batches.saturating_mul(self.count("CK_BATCH_SIZE", 1, 1)?)
-                }
-            };
+            let batches = self.count("CK_BATCH_COUNT", 1, 1)?;
+            let pictures = batches.saturating_mul(self.count("CK_BATCH_SIZE", 1, 1)?);
+            let pictures = self.count("CK_LOADGEN_DATASET_SIZE", 1, pictures)?;
             words.push(format!("--count={pictures}").into());
         }
         Ok(words)
@@ -536,6 +519,19 @@ impl Program {
             }
         }
     }
+}
+
+/// Refuses a key that nobody knows; other packages' `CK_ENV_…` are nobody's business.
+fn check_key(key: &str) -> Result<(), DialectError> {
+    let known = known_keys();
+    let foreign = key.starts_with("CK_ENV_") && !key.starts_with("CK_ENV_TENSORFLOW_MODEL_");
+    if foreign || known.contains(&key) {
+        return Ok(());
+    }
+    Err(DialectError::UnknownSetting {
+        key: key.to_owned(),
+        nearest: nearest(key, known).map(str::to_owned),
+    })
 }
 
 fn known_keys() -> Vec<&'static str> {

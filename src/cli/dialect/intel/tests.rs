@@ -68,8 +68,15 @@ fn every_flag_with_a_meaning_becomes_ours() {
 #[test]
 fn threads_beyond_the_cores_are_scaled_and_said() {
     let (words, told) = read("--num-intra-threads 42 --num-inter-threads 11 --num-cores 56");
-    for word in ["--intra-threads=28", "--inter-threads=11", "--cores-per-instance=28"] {
-        assert!(words.iter().any(|found| found == word), "{word} in {words:?}");
+    for word in [
+        "--intra-threads=28",
+        "--inter-threads=11",
+        "--cores-per-instance=28",
+    ] {
+        assert!(
+            words.iter().any(|found| found == word),
+            "{word} in {words:?}"
+        );
     }
     assert_eq!(told.notes.len(), 2, "{:?}", told.notes);
     assert!(told.notes[0].contains("more than the 28 cores"));
