@@ -1,14 +1,17 @@
 //! The command line: one file a verb. It alone wires the real parts together.
 
 pub mod categories;
+pub mod dataset;
 pub mod detect;
 pub mod detector_args;
 pub mod dialect;
 pub mod failure;
 pub mod generate;
+mod ground_truth;
 pub mod import;
 mod inference;
 pub mod interrupt;
+pub mod models;
 pub mod new_file;
 pub mod nms;
 pub mod peak;
@@ -24,6 +27,7 @@ use std::io::{self, BufWriter, Write};
 use clap::{Parser, Subcommand};
 
 use self::failure::{Blame, Failure, Outcome};
+use crate::dataset::{locate, Located};
 
 /// Measure object detectors on CPUs: throughput, latency percentiles and accuracy.
 #[derive(Debug, Parser)]
@@ -51,6 +55,10 @@ enum Verb {
     Nms(Box<nms::NmsArgs>),
     /// Convert a TensorFlow.js detector to ONNX
     Import(import::ImportArgs),
+    /// List the known models, what they cost and where their weights come from, or show one
+    Models(models::ModelsArgs),
+    /// Say what a data set holds, or convert it between COCO, Pascal VOC and TFRecords
+    Dataset(dataset::DatasetArgs),
     /// Build a published architecture with seeded weights, to measure without a download
     Generate(generate::GenerateArgs),
 }
@@ -58,7 +66,17 @@ enum Verb {
 /// Reads the arguments, does what they say, and gives the exit code: 0 done and valid, 1 a
 /// criterion failed, 2 wrong usage or input, 3 the environment lacks something, 130 interrupted.
 pub fn main() -> u8 {
-    let spoken = dialect::translate(std::env::args_os().collect(), &dialect::locate);
+    let around = dialect::Surroundings {
+        variable: &|key| std::env::var(key).ok(),
+        precision: &run::precision_of_graph,
+        lines: &|path| {
+            let text = std::fs::read_to_string(path).ok()?;
+            Some(text.lines().map(str::to_owned).collect())
+        },
+        is_voc: &|path| matches!(locate(path, None), Ok(Located::Voc { .. })),
+        instances: &run::instances_that_fit,
+    };
+    let spoken = dialect::translate(std::env::args_os().collect(), around);
     let spoken = match spoken {
         Ok(spoken) => spoken,
         Err(error) => {
@@ -89,6 +107,11 @@ pub fn main() -> u8 {
         Verb::Detect(args) => print_detections(args),
         Verb::Nms(args) => print_nms(args),
         Verb::Import(args) => print_import(args),
+        Verb::Models(args) => models::run(args),
+        Verb::Dataset(args) => {
+            interrupt::install();
+            dataset::run(args)
+        }
         Verb::Generate(args) => print_generated(args),
     };
     match done {

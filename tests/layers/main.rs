@@ -25,6 +25,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "accuracy",
             "annotate",
             "clock",
+            "dataset",
             "drive",
             "fetch",
             "issue",
@@ -50,6 +51,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("clock", &["units"]),
+    ("dataset", &["accuracy", "library", "model"]),
     (
         "drive",
         &[
