@@ -262,12 +262,18 @@ fn the_operations_of_known_models_are_those_of_their_plans() {
     check_known(Architecture::SsdliteMobilenetV2, None, &light);
     let mobile = [
         "ssd-mobilenet-v1-tfod",
+        "ssd-mobilenet-v1-zoo12",
         "ssd-mobilenet-v1-tfod-heads",
         "ssd-mobilenet-v1-mlperf-torch",
     ];
     check_known(Architecture::SsdMobilenetV1, None, &mobile);
     let voc = ["mb2-ssd-lite-voc", "mb2-ssd-lite-voc-heads"];
     check_known(Architecture::MobilenetV2SsdLiteVoc, None, &voc);
+    check_known(
+        Architecture::SsdVgg16,
+        None,
+        &["ssd-vgg16", "ssd-vgg16-int8"],
+    );
 }
 
 #[test]

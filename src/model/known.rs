@@ -47,6 +47,10 @@ const FILES: &[(&str, &str)] = &[
         include_str!("../../configs/models/ssd-mobilenet-v1-tfod.toml"),
     ),
     (
+        "configs/models/ssd-mobilenet-v1-zoo12.toml",
+        include_str!("../../configs/models/ssd-mobilenet-v1-zoo12.toml"),
+    ),
+    (
         "configs/models/ssd-mobilenet-v1-tfod-heads.toml",
         include_str!("../../configs/models/ssd-mobilenet-v1-tfod-heads.toml"),
     ),
