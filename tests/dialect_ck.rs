@@ -174,8 +174,8 @@ fn scores_are_those_of_cks_rounded_texts() {
         .take(30)
         .map(|image| image["id"].as_i64().unwrap())
         .collect();
-    let list = folder.path().join("ids.json");
-    fs::write(&list, serde_json::to_vec(&ids).unwrap()).unwrap();
+    let id_file = folder.path().join("ids.json");
+    fs::write(&id_file, serde_json::to_vec(&ids).unwrap()).unwrap();
     let mut score = detbench();
     score.args([
         "score",
@@ -185,7 +185,7 @@ fn scores_are_those_of_cks_rounded_texts() {
         &detections,
     ]);
     score.args(["--annotations", &format!("{coco}/instances.json")]);
-    score.arg("--image-ids").arg(&list);
+    score.arg("--image-ids").arg(&id_file);
     let expected: serde_json::Value =
         serde_json::from_slice(&score.output().unwrap().stdout).unwrap();
     let expected = format!("mAP: {:?}", expected["stats"][0].as_f64().unwrap());

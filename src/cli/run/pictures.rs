@@ -116,6 +116,8 @@ impl Pictures {
         let mut pictures = match (named, args.synthetic) {
             (Some(dataset), _) => Self::of(args, dataset, preprocessing, options)?,
             (None, Some(seed)) => {
+                let asked = args.count.and_then(NonZeroUsize::new);
+                let limit = asked.map_or(limit, |asked| asked.min(limit));
                 let noise = SampleSource::noise(seed, limit, options.threads, preprocessing)?;
                 Self::new(args, noise, "noise")
             }
