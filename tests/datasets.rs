@@ -67,9 +67,12 @@ fn voc(dataset: &Dataset) -> &[VocObject] {
     }
 }
 
+/// Picture, category, the bits of the corners, crowd, and on which sides of COCO's limits the area lies.
+type ScoredBox = (i64, i64, [u64; 4], bool, [bool; 4]);
+
 /// What scoring sees of a box: its picture, category, corners and flags, but not its own id, and its area only as far as COCO's
 /// limits tell apart.
-fn scored(instances: &CocoInstances) -> Vec<(i64, i64, [u64; 4], bool, [bool; 4])> {
+fn scored(instances: &CocoInstances) -> Vec<ScoredBox> {
     let mut boxes: Vec<_> = instances
         .annotations
         .iter()

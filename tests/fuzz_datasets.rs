@@ -5,6 +5,8 @@
 
 mod fuzzed;
 
+use std::fmt::Write as _;
+
 use detbench::dataset::records::{encode, Labelled, RecordObject, Style};
 use detbench::dataset::tfrecord::RecordWriter;
 use detbench::library::decode::PictureFormat;
@@ -113,7 +115,7 @@ fn entity_bombs_and_deep_nesting_end_soon() {
     let mut bomb = String::from("<!DOCTYPE a [<!ENTITY e0 \"boom\">");
     for level in 1..40 {
         let last = format!("&e{};", level - 1).repeat(10);
-        bomb.push_str(&format!("<!ENTITY e{level} \"{last}\">"));
+        let _ = write!(bomb, "<!ENTITY e{level} \"{last}\">");
     }
     bomb.push_str("]><annotation><object><name>&e39;</name></object></annotation>");
     fuzzed::voc_xml(bomb.as_bytes());
