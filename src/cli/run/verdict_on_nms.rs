@@ -25,10 +25,13 @@ pub fn comparison(entries: &[RunEntry], scores: &[(Option<NmsMode>, Scores)]) ->
     if words.is_empty() {
         return String::new();
     }
-    format!(
-        "NMS: {}. How sure that is, and what each mode loses: `detbench nms --model … --images … --annotations …`.\n",
-        words.join(", ")
-    )
+    let further = if entries.iter().any(RunEntry::is_synthetic) {
+        // Weights that nobody trained lose nothing.
+        ""
+    } else {
+        " How sure that is, and what each mode loses: `detbench nms --model … --images … --annotations …`."
+    };
+    format!("NMS: {}.{further}\n", words.join(", "))
 }
 
 /// What regular NMS takes more, in the first scenario that was measured with both.
