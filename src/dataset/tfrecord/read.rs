@@ -276,7 +276,8 @@ mod tests {
 
     #[test]
     fn records_read_back_as_they_were_written() {
-        let records: [&[u8]; 4] = [b"abc", b"", &[7; 100_000], b"d"];
+        let long = vec![7; 100_000];
+        let records: [&[u8]; 4] = [b"abc", b"", &long, b"d"];
         assert_eq!(read(&written(&records)).unwrap(), records);
         assert_eq!(read(b"").unwrap(), Vec::<Vec<u8>>::new());
     }
