@@ -5,6 +5,7 @@
 
 pub mod anchors;
 pub mod description;
+pub mod half;
 pub mod known;
 pub mod labels;
 pub mod npy;
@@ -13,6 +14,7 @@ pub mod reading;
 pub mod resolve;
 pub mod signature;
 pub mod tfjs;
+pub mod tflite;
 
 pub use anchors::AnchorSpec;
 pub use description::ModelDescription;

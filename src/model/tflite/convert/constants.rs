@@ -1,0 +1,377 @@
+//! Constants of the file -> constants of the graph.
+
+use super::{Converter, Encoding};
+use crate::model::half;
+use crate::model::onnx::builder::int;
+use crate::model::onnx::proto::element_type;
+use crate::model::tflite::error::{Fault, Reason};
+use crate::model::tflite::schema::{Kind, Operator, Quantization, TensorFacts};
+
+/// How a constant is written into the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(in super::super) enum Form {
+    /// f32, as it lies.
+    Plain,
+    /// f32, for arithmetic with a tensor whose channels come first.
+    ChannelsFirst,
+    /// f32 `[out, height, width, in]` as `[out, in, height, width]`.
+    Kernel,
+    /// The same in 8 bits, dequantised.
+    QuantizedKernel,
+}
+
+/// A constant whose numbers are known now.
+#[derive(Debug, Clone)]
+pub(super) struct Floats {
+    pub(super) shape: Vec<usize>,
+    pub(super) values: Vec<f32>,
+}
+
+impl Converter<'_> {
+    /// The constant behind tensor `index`, also through a `DEQUANTIZE`; `None` when it is computed.
+    pub(super) fn constant(&self, index: usize) -> Result<Option<TensorFacts<'_>>, Fault> {
+        let source = self.folded.get(&index).copied().unwrap_or(index);
+        let facts = self.model.tensor(source)?;
+        Ok(facts.data.is_some().then_some(facts))
+    }
+
+    /// Input number `index` of `op`, which must be a constant.
+    fn constant_input(&self, op: &Operator<'_>, index: usize) -> Result<TensorFacts<'_>, Fault> {
+        self.constant(op.input(index)?)?.ok_or_else(|| {
+            op.unsupported(Reason::Input {
+                index,
+                expected: "a constant",
+            })
+        })
+    }
+
+    /// Whether input number `index` of `op` is a constant.
+    pub(super) fn is_constant(&self, op: &Operator<'_>, index: usize) -> Result<bool, Fault> {
+        Ok(self.constant(op.input(index)?)?.is_some())
+    }
+
+    /// Input number `index` of `op`: a constant of numbers, which are f32, f16 or quantised.
+    pub(super) fn floats(&mut self, op: &Operator<'_>, index: usize) -> Result<Floats, Fault> {
+        let facts = self.constant_input(op, index)?;
+        let elements = facts.shape.iter().product::<i64>();
+        let cost = usize::try_from(elements).unwrap_or(usize::MAX).saturating_mul(4);
+        let values = real_values(&facts);
+        let shape = lengths(&facts.shape);
+        let values = values.ok_or_else(|| {
+            op.unsupported(Reason::Input {
+                index,
+                expected: "a constant of f32, f16 or quantised numbers",
+            })
+        });
+        self.spend(cost)?;
+        Ok(Floats {
+            shape,
+            values: values?,
+        })
+    }
+
+    /// Input number `index` of `op`: constant whole numbers.
+    pub(super) fn integers(&self, op: &Operator<'_>, index: usize) -> Result<Vec<i64>, Fault> {
+        let facts = self.constant_input(op, index)?;
+        let data = facts.data.unwrap_or_default();
+        // Longer lists are no shapes, axes or paddings.
+        let short = data.len() <= 8 * 16;
+        match facts.kind {
+            Kind::I32 if short => Ok(words(data).map(|w| i64::from(i32::from_le_bytes(w))).collect()),
+            Kind::I64 if short => Ok(words(data).map(i64::from_le_bytes).collect()),
+            _ => Err(op.unsupported(Reason::Input {
+                index,
+                expected: "a few constant whole numbers",
+            })),
+        }
+    }
+
+    /// Takes `bytes` from what constants may take in all.
+    fn spend(&mut self, bytes: usize) -> Result<(), Fault> {
+        match self.budget.checked_sub(bytes) {
+            Some(left) => {
+                self.budget = left;
+                Ok(())
+            }
+            None => Err(Fault::TooMany {
+                what: "bytes of constants, which share their places",
+                found: bytes,
+                most: self.budget,
+            }),
+        }
+    }
+
+    /// A constant without axes, shared by all who need the same number.
+    pub(super) fn scalar(&mut self, value: f32) -> String {
+        if let Some(known) = self.scalars.get(&value.to_bits()) {
+            return known.clone();
+        }
+        let name = self
+            .builder
+            .f32_constant(&format!("scalar/{value}"), &[], &[value]);
+        self.scalars.insert(value.to_bits(), name.clone());
+        name
+    }
+
+    /// The constants of `encoding`: scale and zero point.
+    pub(super) fn encoding_names(&mut self, encoding: Encoding) -> [String; 2] {
+        let Encoding { scale, zero } = encoding;
+        let key = (scale.to_bits(), zero);
+        if let Some(known) = self.encodings.get(&key) {
+            return known.clone();
+        }
+        let names = [
+            self.scalar(scale),
+            self.builder.constant(
+                &format!("zero/{zero}"),
+                &[],
+                element_type::UINT8,
+                vec![zero],
+            ),
+        ];
+        self.encodings.insert(key, names.clone());
+        names
+    }
+
+    /// Writes `floats`, which come from tensor `index`, once in each form.
+    pub(super) fn write_floats(
+        &mut self,
+        index: usize,
+        form: Form,
+        dims: &[usize],
+        values: &[f32],
+    ) -> String {
+        if let Some(known) = self.written.get(&(index, form)) {
+            return known.clone();
+        }
+        let stem = self.model.tensor_name(i32::try_from(index).unwrap_or(-1));
+        let name = self.builder.f32_constant(&stem, dims, values);
+        self.written.insert((index, form), name.clone());
+        name
+    }
+
+    /// The 8-bit weights in input 1 of `op`, `[outputs, positions.., fan_in]`, as signed bytes behind a
+    /// `DequantizeLinear`; also their scales, one or one for each output.
+    ///
+    /// Unsigned weights and their zero point are both moved down by 128: the same values in the
+    /// form for which processors have instructions (`u8` activations times `i8` weights).
+    pub(super) fn quantized_kernel(
+        &mut self,
+        op: &Operator<'_>,
+        kernel: &Kernel,
+    ) -> Result<(String, Vec<f32>), Fault> {
+        let index = op.input(1)?;
+        let facts = self.constant_input(op, 1)?;
+        let wrong = |expected| Fault::Tensor {
+            tensor: facts.name.clone(),
+            found: format!("{} {:?}", facts.kind.name(), facts.shape),
+            expected,
+        };
+        let signed = match facts.kind {
+            Kind::I8 => true,
+            Kind::U8 => false,
+            _ => return Err(wrong("u8 or i8, as the data that it is convolved with")),
+        };
+        let own = facts.quantization.ok_or_else(|| wrong("a scale"))?;
+        let per_output = along_outputs(own, kernel);
+        let (scales, zeros) = per_output.ok_or_else(|| {
+            wrong("one scale above zero, or one for each output, and zero points within 8 bits")
+        })?;
+        let zeros: Option<Vec<i8>> = zeros
+            .iter()
+            .map(|&zero| i8::try_from(if signed { zero } else { zero - 128 }).ok())
+            .collect();
+        let zeros = zeros.ok_or_else(|| wrong("zero points within 8 bits"))?;
+        if let Some(known) = self.written.get(&(index, Form::QuantizedKernel)) {
+            return Ok((known.clone(), scales));
+        }
+        let mut bytes = kernel.outputs_first(facts.data.unwrap_or_default());
+        if !signed {
+            // In two's complement, less 128 is the top bit turned over.
+            bytes.iter_mut().for_each(|byte| *byte ^= 0x80);
+        }
+        let stem = facts.name.clone();
+        self.spend(bytes.len())?;
+        let builder = &mut self.builder;
+        let weights = builder.constant(&stem, &kernel.dims(), element_type::INT8, bytes);
+        let (dims, attributes) = match scales.len() {
+            1 => (vec![], vec![]),
+            count => (vec![count], vec![int("axis", 0)]),
+        };
+        let scale = builder.f32_constant(&format!("{stem}/scale"), &dims, &scales);
+        let zeros = zeros.iter().map(|&zero| zero.cast_unsigned()).collect();
+        let zero = builder.constant(&format!("{stem}/zero"), &dims, element_type::INT8, zeros);
+        let inputs = [&weights, &scale, &zero].map(String::as_str);
+        let name = builder.node(
+            "DequantizeLinear",
+            &format!("{stem}/f32"),
+            &inputs,
+            attributes,
+        );
+        self.written
+            .insert((index, Form::QuantizedKernel), name.clone());
+        Ok((name, scales))
+    }
+
+    /// The 32-bit bias in input 2 of `op` behind a `DequantizeLinear`, with the scale of the
+    /// products that it is added to.
+    pub(super) fn quantized_bias(
+        &mut self,
+        op: &Operator<'_>,
+        outputs: usize,
+        scale: f32,
+        weights: &[f32],
+    ) -> Result<String, Fault> {
+        let facts = self.constant_input(op, 2)?;
+        let data = facts.data.unwrap_or_default().to_vec();
+        if facts.kind != Kind::I32 || data.len() != 4 * outputs {
+            return Err(Fault::Tensor {
+                tensor: facts.name.clone(),
+                found: format!("{} {:?}", facts.kind.name(), facts.shape),
+                expected: "i32, one for each output",
+            });
+        }
+        let stem = facts.name.clone();
+        self.spend(data.len())?;
+        let scales: Vec<f32> = weights.iter().map(|weight| weight * scale).collect();
+        let builder = &mut self.builder;
+        let bias = builder.constant(&stem, &[outputs], element_type::INT32, data);
+        let (dims, attributes) = match scales.len() {
+            1 => (vec![], vec![]),
+            count => (vec![count], vec![int("axis", 0)]),
+        };
+        let scale = builder.f32_constant(&format!("{stem}/scale"), &dims, &scales);
+        Ok(builder.node(
+            "DequantizeLinear",
+            &format!("{stem}/f32"),
+            &[&bias, &scale],
+            attributes,
+        ))
+    }
+}
+
+/// The shape of a convolution's weights.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kernel {
+    pub(super) outputs: usize,
+    /// Height and width.
+    pub(super) sides: [usize; 2],
+    /// Input channels of one output: 1 where each channel is convolved by itself.
+    pub(super) fan_in: usize,
+    /// Whether TFLite keeps `[1, height, width, outputs]`, and not `[outputs, height, width, fan_in]`.
+    pub(super) depthwise: bool,
+}
+
+impl Kernel {
+    /// `[outputs, fan_in, height, width]`.
+    pub(super) fn dims(&self) -> [usize; 4] {
+        [self.outputs, self.fan_in, self.sides[0], self.sides[1]]
+    }
+
+    /// The elements in the order of [`Self::dims`].
+    pub(super) fn outputs_first<T: Copy>(&self, values: &[T]) -> Vec<T> {
+        let positions = self.sides[0] * self.sides[1];
+        if self.depthwise {
+            channels_first(values, 1, positions, self.outputs)
+        } else {
+            channels_first(values, self.outputs, positions, self.fan_in)
+        }
+    }
+}
+
+/// `[outer, positions, channels]` as `[outer, channels, positions]`.
+pub(super) fn channels_first<T: Copy>(
+    values: &[T],
+    outer: usize,
+    positions: usize,
+    channels: usize,
+) -> Vec<T> {
+    let mut moved = Vec::with_capacity(values.len());
+    for block in values.chunks_exact((positions * channels).max(1)).take(outer) {
+        for channel in 0..channels {
+            moved.extend(block[channel..].iter().step_by(channels));
+        }
+    }
+    moved
+}
+
+/// The scales and zero points of a kernel, when they fit it.
+fn along_outputs(own: Quantization<'_>, kernel: &Kernel) -> Option<(Vec<f32>, Vec<i64>)> {
+    let axis = if kernel.depthwise { 3 } else { 0 };
+    let count = own.scales.len();
+    let fits = count == 1 || (count == kernel.outputs && own.axis == axis);
+    let sane = |scale: f32| scale.is_normal() && scale > 0.0;
+    if !fits || !own.scales.f32s().all(sane) {
+        return None;
+    }
+    let zeros = match own.zeros.len() {
+        0 => vec![0; count],
+        1 => vec![own.zeros.i64s().next()?; count],
+        len if len == count => own.zeros.i64s().collect(),
+        _ => return None,
+    };
+    let within = |zero: &i64| (-128..=255).contains(zero);
+    zeros
+        .iter()
+        .all(within)
+        .then(|| (own.scales.f32s().collect(), zeros))
+}
+
+/// The numbers that a constant stands for.
+pub(in super::super) fn real_values(facts: &TensorFacts<'_>) -> Option<Vec<f32>> {
+    let data = facts.data?;
+    Some(match facts.kind {
+        Kind::F32 => words(data).map(f32::from_le_bytes).collect(),
+        Kind::F16 => words(data)
+            .map(|word| half::to_f32(u16::from_le_bytes(word)))
+            .collect(),
+        Kind::U8 => dequantized(facts, data.iter().map(|&byte| i64::from(byte)))?,
+        Kind::I8 => dequantized(facts, data.iter().map(|&byte| i64::from(byte.cast_signed())))?,
+        Kind::I32 => dequantized(
+            facts,
+            words(data).map(|word| i64::from(i32::from_le_bytes(word))),
+        )?,
+        Kind::I64 | Kind::Other(_) => return None,
+    })
+}
+
+fn words<const N: usize>(data: &[u8]) -> impl Iterator<Item = [u8; N]> + '_ {
+    data.as_chunks().0.iter().copied()
+}
+
+/// `scale * (stored - zero)`, along one axis when there are several scales.
+fn dequantized(facts: &TensorFacts<'_>, stored: impl Iterator<Item = i64>) -> Option<Vec<f32>> {
+    let own = facts.quantization?;
+    let scales: Vec<f32> = own.scales.f32s().collect();
+    let zeros: Vec<i64> = own.zeros.i64s().collect();
+    let axis = usize::try_from(own.axis).ok()?;
+    // How many neighbours share a scale.
+    let run = match scales.len() {
+        1 => 1,
+        count => {
+            let length = facts.shape.get(axis).copied();
+            if length.and_then(|length| usize::try_from(length).ok()) != Some(count) {
+                return None;
+            }
+            let behind = facts.shape[axis + 1..].iter().product::<i64>();
+            usize::try_from(behind).ok()?.max(1)
+        }
+    };
+    let real = |(position, value): (usize, i64)| {
+        let index = position / run % scales.len();
+        let zero = match zeros.len() {
+            0 => 0,
+            1 => zeros[0],
+            _ => *zeros.get(index)?,
+        };
+        Some(scales[index] * value.checked_sub(zero)? as f32)
+    };
+    stored.enumerate().map(real).collect()
+}
+
+pub(super) fn lengths(shape: &[i64]) -> Vec<usize> {
+    shape
+        .iter()
+        .map(|&length| usize::try_from(length).expect("shapes were checked when they were read"))
+        .collect()
+}
