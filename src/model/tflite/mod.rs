@@ -111,9 +111,7 @@ pub fn convert_bytes(bytes: &[u8], dequantize: bool) -> Result<Imported, Fault> 
     let model = Model::parse(bytes)?;
     let heads = find_heads(&model)?;
     let mut converter = Converter::new(&model, dequantize)?;
-    for index in convert::needed(&model, &[heads.boxes, heads.scores])? {
-        converter.convert(&model.operator(index)?)?;
-    }
+    converter.convert_for(&[heads.boxes, heads.scores])?;
     let boxes = list(&converter, heads.boxes, "box", "[1,N,4]")?;
     let scores = list(&converter, heads.scores, "score", "[1,N,classes], N as of the boxes")?;
     let [rows, columns] = scores;

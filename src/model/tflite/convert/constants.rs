@@ -1,9 +1,9 @@
 //! Constants of the file -> constants of the graph.
 
-use super::{Converter, Encoding};
+use super::{lanes, Converter, Encoding};
 use crate::model::half;
 use crate::model::onnx::builder::int;
-use crate::model::onnx::proto::element_type;
+use crate::model::onnx::proto::{element_type, AttributeProto};
 use crate::model::tflite::error::{Fault, Reason};
 use crate::model::tflite::schema::{Kind, Operator, Quantization, TensorFacts};
 
@@ -16,8 +16,6 @@ pub(in super::super) enum Form {
     ChannelsFirst,
     /// f32 `[out, height, width, in]` as `[out, in, height, width]`.
     Kernel,
-    /// The same in 8 bits, dequantised.
-    QuantizedKernel,
 }
 
 /// A constant whose numbers are known now.
@@ -150,81 +148,99 @@ impl Converter<'_> {
         name
     }
 
-    /// The 8-bit weights in input 1 of `op`, `[outputs, positions.., fan_in]`, as signed bytes behind a
-    /// `DequantizeLinear`; also their scales, one or one for each output.
+    /// The 8-bit weights in input 1 of `op` as signed bytes behind a `DequantizeLinear`, for an input and
+    /// an output with these copies of channels; also their scales, one or one for each output.
     ///
-    /// Unsigned weights and their zero point are both moved down by 128: the same values in the
-    /// form for which processors have instructions (`u8` activations times `i8` weights).
+    /// Unsigned weights and their zero point are both moved down by 128, or the zero point is
+    /// taken away where what is left fits: the same values in forms for which processors have
+    /// instructions (`u8` activations times `i8` weights).
     pub(super) fn quantized_kernel(
         &mut self,
         op: &Operator<'_>,
         kernel: &Kernel,
+        input_copies: &[usize],
+        output_copies: &[usize],
     ) -> Result<(String, Vec<f32>), Fault> {
         let index = op.input(1)?;
+        let key = (index, input_copies.to_vec(), output_copies.to_vec());
+        if let Some(known) = self.kernels.get(&key) {
+            return Ok(known.clone());
+        }
         let facts = self.constant_input(op, 1)?;
         let wrong = |expected| Fault::Tensor {
             tensor: facts.name.clone(),
             found: format!("{} {:?}", facts.kind.name(), facts.shape),
             expected,
         };
-        let signed = match facts.kind {
-            Kind::I8 => true,
-            Kind::U8 => false,
+        let lowest = match facts.kind {
+            Kind::I8 => -128,
+            Kind::U8 => 0,
             _ => return Err(wrong("u8 or i8, as the data that it is convolved with")),
         };
         let own = facts.quantization.ok_or_else(|| wrong("a scale"))?;
-        let per_output = along_outputs(own, kernel);
-        let (scales, zeros) = per_output.ok_or_else(|| {
+        let per_output = along_outputs(own, kernel).filter(|(_, zeros)| {
+            let within = |zero: &i32| (lowest..lowest + 256).contains(zero);
+            zeros.iter().all(within)
+        });
+        let (mut scales, mut zeros) = per_output.ok_or_else(|| {
             wrong("one scale above zero, or one for each output, and zero points within 8 bits")
         })?;
-        let zeros: Option<Vec<i8>> = zeros
-            .iter()
-            .map(|&zero| i8::try_from(if signed { zero } else { zero - 128 }).ok())
-            .collect();
-        let zeros = zeros.ok_or_else(|| wrong("zero points within 8 bits"))?;
-        if let Some(known) = self.written.get(&(index, Form::QuantizedKernel)) {
-            return Ok((known.clone(), scales));
-        }
-        let mut bytes = kernel.outputs_first(facts.data.unwrap_or_default());
-        if !signed {
-            // In two's complement, less 128 is the top bit turned over.
-            bytes.iter_mut().for_each(|byte| *byte ^= 0x80);
-        }
+        let bytes = kernel.outputs_first(facts.data.unwrap_or_default());
         let stem = facts.name.clone();
-        self.spend(bytes.len())?;
-        let builder = &mut self.builder;
-        let weights = builder.constant(&stem, &kernel.dims(), element_type::INT8, bytes);
-        let (dims, attributes) = match scales.len() {
-            1 => (vec![], vec![]),
-            count => (vec![count], vec![int("axis", 0)]),
+        let weights = Weights {
+            kernel,
+            lowest,
+            bytes: &bytes,
+            zeros: &zeros,
         };
+        let (mut data, mut dims) = (weights.without_zero(input_copies), kernel.dims());
+        match &data {
+            Some(_) => zeros.iter_mut().for_each(|zero| *zero = 0),
+            None => {
+                data = Some(weights.with_zero(input_copies));
+                // To signed bytes.
+                zeros.iter_mut().for_each(|zero| *zero -= lowest + 128);
+            }
+        }
+        let mut data = data.expect("either form");
+        if !kernel.depthwise {
+            dims[1] += input_copies.len();
+        }
+        repeat_rows(&mut data, dims[1] * dims[2] * dims[3], output_copies);
+        dims[0] += output_copies.len();
+        if scales.len() > 1 {
+            repeat_rows(&mut scales, 1, output_copies);
+            repeat_rows(&mut zeros, 1, output_copies);
+        }
+        self.spend(data.len())?;
+        let builder = &mut self.builder;
+        let bytes = |values: &[i8]| values.iter().map(|value| value.cast_unsigned()).collect();
+        let weights = builder.constant(&stem, &dims, element_type::INT8, bytes(&data));
+        let (dims, attributes) = one_or_each(scales.len());
         let scale = builder.f32_constant(&format!("{stem}/scale"), &dims, &scales);
-        let zeros = zeros.iter().map(|&zero| zero.cast_unsigned()).collect();
-        let zero = builder.constant(&format!("{stem}/zero"), &dims, element_type::INT8, zeros);
+        let zeros: Vec<i8> = zeros.iter().map(|&zero| zero as i8).collect();
+        let zero = format!("{stem}/zero");
+        let zero = builder.constant(&zero, &dims, element_type::INT8, bytes(&zeros));
         let inputs = [&weights, &scale, &zero].map(String::as_str);
-        let name = builder.node(
-            "DequantizeLinear",
-            &format!("{stem}/f32"),
-            &inputs,
-            attributes,
-        );
-        self.written
-            .insert((index, Form::QuantizedKernel), name.clone());
+        let stem = format!("{stem}/f32");
+        let name = builder.node("DequantizeLinear", &stem, &inputs, attributes);
+        self.kernels.insert(key, (name.clone(), scales.clone()));
         Ok((name, scales))
     }
 
     /// The 32-bit bias in input 2 of `op` behind a `DequantizeLinear`, with the scale of the
-    /// products that it is added to.
+    /// products that it is added to, for an output with these copies.
     pub(super) fn quantized_bias(
         &mut self,
         op: &Operator<'_>,
-        outputs: usize,
+        kernel: &Kernel,
         scale: f32,
         weights: &[f32],
+        copies: &[usize],
     ) -> Result<String, Fault> {
         let facts = self.constant_input(op, 2)?;
-        let data = facts.data.unwrap_or_default().to_vec();
-        if facts.kind != Kind::I32 || data.len() != 4 * outputs {
+        let data = facts.data.unwrap_or_default();
+        if facts.kind != Kind::I32 || data.len() != 4 * kernel.outputs {
             return Err(Fault::Tensor {
                 tensor: facts.name.clone(),
                 found: format!("{} {:?}", facts.kind.name(), facts.shape),
@@ -232,21 +248,102 @@ impl Converter<'_> {
             });
         }
         let stem = facts.name.clone();
+        let mut data = data.to_vec();
+        repeat_rows(&mut data, 4, copies);
         self.spend(data.len())?;
         let scales: Vec<f32> = weights.iter().map(|weight| weight * scale).collect();
         let builder = &mut self.builder;
-        let bias = builder.constant(&stem, &[outputs], element_type::INT32, data);
-        let (dims, attributes) = match scales.len() {
-            1 => (vec![], vec![]),
-            count => (vec![count], vec![int("axis", 0)]),
-        };
+        let bias = builder.constant(&stem, &[data.len() / 4], element_type::INT32, data);
+        let (dims, attributes) = one_or_each(scales.len());
         let scale = builder.f32_constant(&format!("{stem}/scale"), &dims, &scales);
-        Ok(builder.node(
-            "DequantizeLinear",
-            &format!("{stem}/f32"),
-            &[&bias, &scale],
-            attributes,
-        ))
+        let stem = format!("{stem}/f32");
+        Ok(builder.node("DequantizeLinear", &stem, &[&bias, &scale], attributes))
+    }
+}
+
+/// The shape of scales and the attributes of their node: one for all, or one for each output.
+fn one_or_each(count: usize) -> (Vec<usize>, Vec<AttributeProto>) {
+    match count {
+        1 => (vec![], vec![]),
+        count => (vec![count], vec![int("axis", 0)]),
+    }
+}
+
+/// Appends the rows `which`, of `length` elements each, of `values` to them.
+fn repeat_rows<T: Copy>(values: &mut Vec<T>, length: usize, which: &[usize]) {
+    for &row in which {
+        values.extend_from_within(row * length..(row + 1) * length);
+    }
+}
+
+/// 8-bit weights in the order of [`Kernel::dims`].
+struct Weights<'a> {
+    kernel: &'a Kernel,
+    /// The least number that a byte stores: 0 or -128.
+    lowest: i32,
+    bytes: &'a [u8],
+    /// One, or one for each output.
+    zeros: &'a [i32],
+}
+
+impl Weights<'_> {
+    /// Output `row`'s weights less their zero point.
+    fn row(&self, row: usize) -> impl ExactSizeIterator<Item = i32> + '_ {
+        let length = self.bytes.len() / self.kernel.outputs;
+        let zero = self.zeros[row % self.zeros.len()];
+        let signed = self.lowest < 0;
+        self.bytes[row * length..][..length].iter().map(move |&byte| {
+            let value = if signed {
+                i32::from(byte.cast_signed())
+            } else {
+                i32::from(byte)
+            };
+            value - zero
+        })
+    }
+
+    /// As signed bytes with zero point zero, shared among a channel's copies; `None` where they do not fit,
+    /// and where ONNX Runtime has no faster kernels for them.
+    fn without_zero(&self, copies: &[usize]) -> Option<Vec<i8>> {
+        let kernel = self.kernel;
+        let small = kernel.depthwise || kernel.fan_in <= lanes::FAN_IN_MAX;
+        if !small && self.zeros.iter().any(|&zero| zero != 0) {
+            return None;
+        }
+        let positions = kernel.sides[0] * kernel.sides[1];
+        let copies = if kernel.depthwise { &[] } else { copies };
+        let mut data = Vec::with_capacity(self.bytes.len());
+        for row in 0..kernel.outputs {
+            let start = data.len();
+            data.resize(start + (kernel.fan_in + copies.len()) * positions, 0);
+            for (at, weight) in self.row(row).enumerate() {
+                let (channel, position) = (at / positions, at % positions);
+                let repeats = (0..copies.len()).filter(|&copy| copies[copy] == channel);
+                let mut places = std::iter::once(channel)
+                    .chain(repeats.map(|copy| kernel.fan_in + copy));
+                let mut left = weight;
+                while left != 0 {
+                    let part = left.clamp(-128, 127);
+                    data[start + places.next()? * positions + position] = part as i8;
+                    left -= part;
+                }
+            }
+        }
+        Some(data)
+    }
+
+    /// As signed bytes around the zero point; copies of channels have no weight.
+    fn with_zero(&self, copies: &[usize]) -> Vec<i8> {
+        let kernel = self.kernel;
+        let positions = kernel.sides[0] * kernel.sides[1];
+        let copies = if kernel.depthwise { 0 } else { copies.len() };
+        let mut data = Vec::with_capacity(self.bytes.len());
+        for row in 0..kernel.outputs {
+            let zero = self.zeros[row % self.zeros.len()] - self.lowest - 128;
+            data.extend(self.row(row).map(|weight| (weight + zero) as i8));
+            data.extend(std::iter::repeat_n(zero as i8, copies * positions));
+        }
+        data
     }
 }
 
@@ -296,7 +393,7 @@ pub(super) fn channels_first<T: Copy>(
 }
 
 /// The scales and zero points of a kernel, when they fit it.
-fn along_outputs(own: Quantization<'_>, kernel: &Kernel) -> Option<(Vec<f32>, Vec<i64>)> {
+fn along_outputs(own: Quantization<'_>, kernel: &Kernel) -> Option<(Vec<f32>, Vec<i32>)> {
     let axis = if kernel.depthwise { 3 } else { 0 };
     let count = own.scales.len();
     let fits = count == 1 || (count == kernel.outputs && own.axis == axis);
@@ -310,11 +407,11 @@ fn along_outputs(own: Quantization<'_>, kernel: &Kernel) -> Option<(Vec<f32>, Ve
         len if len == count => own.zeros.i64s().collect(),
         _ => return None,
     };
-    let within = |zero: &i64| (-128..=255).contains(zero);
-    zeros
-        .iter()
-        .all(within)
-        .then(|| (own.scales.f32s().collect(), zeros))
+    let zeros: Option<Vec<i32>> = zeros
+        .into_iter()
+        .map(|zero| i32::try_from(zero).ok())
+        .collect();
+    Some((own.scales.f32s().collect(), zeros?))
 }
 
 /// The numbers that a constant stands for.

@@ -79,6 +79,7 @@ fn exact_sum(
         shape: a.shape.clone(),
         layout,
         encoding: None,
+        copies: a.copies.clone(),
     }))
 }
 
@@ -98,13 +99,13 @@ fn binary(
     activation: Activation,
 ) -> Converted {
     let constants = [converter.is_constant(op, 0)?, converter.is_constant(op, 1)?];
-    let (names, shape, layout) = match constants {
+    let (names, shape, layout, copies) = match constants {
         [false, false] => {
             let (a, b) = (converter.tensor(op, 0)?, converter.tensor(op, 1)?);
             let shape = broadcast(op, &a.shape, &b.shape)?;
             let layout = joint_layout(&a, &b);
             let names = [converter.float(&a, layout), converter.float(&b, layout)];
-            (names, shape, layout)
+            (names, shape, layout, a.copies)
         }
         [true, true] => {
             return Err(op.unsupported(Reason::Variant {
@@ -118,7 +119,7 @@ fn binary(
             let constant = operand(converter, op, constant, &floats, &tensor)?;
             let own = converter.float(&tensor, tensor.layout);
             let names = if first { [constant, own] } else { [own, constant] };
-            (names, tensor.shape, tensor.layout)
+            (names, tensor.shape, tensor.layout, tensor.copies)
         }
     };
     let inputs = names.each_ref().map(String::as_str);
@@ -129,6 +130,7 @@ fn binary(
         shape,
         layout,
         encoding: None,
+        copies,
     };
     converter.finish(op, made, activation)
 }

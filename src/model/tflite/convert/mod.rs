@@ -10,6 +10,7 @@
 
 mod constants;
 mod elementwise;
+mod lanes;
 mod reshaping;
 mod resize;
 mod window;
@@ -114,6 +115,8 @@ pub(super) struct Tensor {
     pub(super) layout: Layout,
     /// How its numbers are stored, when they are `u8` and not f32.
     pub(super) encoding: Option<Encoding>,
+    /// Channels that follow the tensor's own once more: which each of them repeats ([`lanes`]).
+    pub(super) copies: Vec<usize>,
 }
 
 /// What is applied to an operator's result inside the operator.
@@ -171,6 +174,10 @@ pub(super) struct Converter<'m> {
     /// Scale and zero point constants.
     encodings: HashMap<(u32, u8), [String; 2]>,
     written: HashMap<(usize, constants::Form), String>,
+    /// 8-bit weights and their scales, by tensor and by the copies in their input and output.
+    kernels: HashMap<(usize, Vec<usize>, Vec<usize>), (String, Vec<f32>)>,
+    /// The copies planned for each tensor.
+    copies: lanes::Copies,
     scalars: HashMap<u32, String>,
     /// How many bytes of constants may still be written.
     budget: usize,
@@ -181,7 +188,7 @@ pub(super) struct Converter<'m> {
 }
 
 /// The operators that make the tensors `heads`, in the order of the file.
-pub(super) fn needed(model: &Model<'_>, heads: &[usize]) -> Result<Vec<usize>, Fault> {
+fn needed(model: &Model<'_>, heads: &[usize]) -> Result<Vec<usize>, Fault> {
     let mut makers = vec![None; model.tensor_count()];
     let mut inputs = Vec::with_capacity(model.operator_count());
     for index in 0..model.operator_count() {
@@ -229,6 +236,8 @@ impl<'m> Converter<'m> {
             dequantized: HashMap::new(),
             encodings: HashMap::new(),
             written: HashMap::new(),
+            kernels: HashMap::new(),
+            copies: lanes::Copies::new(),
             scalars: HashMap::new(),
             // Half and 8-bit numbers grow to f32, and a constant may be needed in two orders.
             budget: model.size_bytes().saturating_mul(16),
@@ -276,6 +285,7 @@ impl<'m> Converter<'m> {
             shape: facts.shape,
             layout: Layout::Tflite,
             encoding,
+            copies: Vec::new(),
         };
         if self.dequantize && encoding.is_some() {
             picture.name = self.float(&picture, Layout::Tflite);
@@ -285,8 +295,20 @@ impl<'m> Converter<'m> {
         Ok(())
     }
 
+    /// Converts the operators that make `heads`.
+    pub(super) fn convert_for(&mut self, heads: &[usize]) -> Converted {
+        let needed = needed(self.model, heads)?;
+        if !self.dequantize {
+            self.copies = lanes::plan(self.model, &needed, heads)?;
+        }
+        for index in needed {
+            self.convert(&self.model.operator(index)?)?;
+        }
+        Ok(())
+    }
+
     /// Converts operator `op`.
-    pub(super) fn convert(&mut self, op: &Operator<'_>) -> Converted {
+    fn convert(&mut self, op: &Operator<'_>) -> Converted {
         let known = if op.code == builtin::CUSTOM {
             None
         } else {

@@ -29,6 +29,7 @@ impl Converter<'_> {
             shape,
             layout: Layout::Tflite,
             encoding: tensor.encoding,
+            copies: Vec::new(),
         }
     }
 }
@@ -70,6 +71,7 @@ pub(super) fn transpose(converter: &mut Converter<'_>, op: &Operator<'_>) -> Con
         shape,
         layout: Layout::Tflite,
         encoding: tensor.encoding,
+        copies: Vec::new(),
     };
     converter.keep(op, made)
 }
@@ -143,6 +145,7 @@ pub(super) fn concatenate(converter: &mut Converter<'_>, op: &Operator<'_>) -> C
         shape,
         layout,
         encoding,
+        copies: Vec::new(),
     };
     converter.finish_moved(op, made, activation)
 }
@@ -184,6 +187,7 @@ pub(super) fn pack(converter: &mut Converter<'_>, op: &Operator<'_>) -> Converte
         shape,
         layout: Layout::Tflite,
         encoding: first.encoding,
+        copies: Vec::new(),
     };
     converter.keep(op, made)
 }

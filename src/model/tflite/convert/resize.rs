@@ -99,6 +99,7 @@ fn resize(
         shape: vec![1, size[0], size[1], channels],
         layout: Layout::ChannelsFirst,
         encoding: tensor.encoding.filter(|_| nearest),
+        copies: Vec::new(),
     };
     converter.finish_moved(op, made, Activation::None)
 }

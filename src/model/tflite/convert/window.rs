@@ -126,6 +126,7 @@ impl Window {
             shape: vec![1, height, width, channels],
             layout: Layout::ChannelsFirst,
             encoding: None,
+            copies: Vec::new(),
         }
     }
 }
@@ -174,13 +175,14 @@ fn convolve(
     }
     let window = Window::of(op, fields, [rows, columns], [height, width])?;
     let mut inputs = vec![converter.float(&tensor, Layout::ChannelsFirst)];
+    let output = op.output()?;
+    let copies = converter.copies.get(&output).cloned().unwrap_or_default();
     match tensor.encoding {
         Some(encoding) => {
-            let (weights, scales) = converter.quantized_kernel(op, &kernel)?;
+            let (weights, scales) = converter.quantized_kernel(op, &kernel, &tensor.copies, &copies)?;
             inputs.push(weights);
             if op.optional_input(2).is_some() {
-                let bias =
-                    converter.quantized_bias(op, kernel.outputs, encoding.scale, &scales)?;
+                let bias = converter.quantized_bias(op, &kernel, encoding.scale, &scales, &copies)?;
                 inputs.push(bias);
             }
         }
@@ -201,11 +203,15 @@ fn convolve(
     }
     let mut attributes = window.attributes();
     attributes.push(ints("dilations", &window.dilations));
-    attributes.push(int("group", channels / fan_in));
+    let copied = if depthwise { copies.len() as i64 } else { 0 };
+    attributes.push(int("group", channels / fan_in + copied));
     let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
     let stem = format!("{}/conv", op.makes);
     let name = converter.builder.node("Conv", &stem, &inputs, attributes);
-    Ok(window.slid(name, outputs))
+    Ok(Tensor {
+        copies,
+        ..window.slid(name, outputs)
+    })
 }
 
 /// The window of a pool over input 0.
@@ -282,6 +288,7 @@ pub(super) fn mean(converter: &mut Converter<'_>, op: &Operator<'_>) -> Converte
         shape,
         layout,
         encoding: None,
+        copies: Vec::new(),
     };
     converter.finish(op, made, Activation::None)
 }
@@ -333,6 +340,7 @@ pub(super) fn pad(converter: &mut Converter<'_>, op: &Operator<'_>) -> Converted
         shape: vec![1, height + top + bottom, width + left + right, channels],
         layout: Layout::ChannelsFirst,
         encoding: tensor.encoding,
+        copies: Vec::new(),
     };
     converter.finish_moved(op, made, Activation::None)
 }
