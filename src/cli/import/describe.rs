@@ -205,7 +205,10 @@ fn of_tflite(
         own.element = ElementType::F32;
         (own.mean, own.scale) = ([mean; 3], [scale; 3]);
         if metadata.normalization.is_none() {
-            notes.push("The file does not say how pixels are normalised; (x - 127.5) / 127.5 is assumed.".to_owned());
+            notes.push(
+                "The file does not say how pixels are normalised; (x - 127.5) / 127.5 is assumed."
+                    .to_owned(),
+            );
         }
     }
     let labels = metadata
@@ -266,9 +269,8 @@ fn labels(lines: &[String], classes: u32) -> Option<Labels> {
         _ => return None,
     };
     let is_coco = |labels: &Labels| {
-        let named = |(class, line): (u32, &String)| {
-            labels.name(class).unwrap_or(NAMELESS) == line.as_str()
-        };
+        let named =
+            |(class, line): (u32, &String)| labels.name(class).unwrap_or(NAMELESS) == line.as_str();
         labels.class_count() == count && (0..).zip(lines).all(named)
     };
     let known = [Labels::Coco91, Labels::Coco80];

@@ -368,15 +368,27 @@ mod tests {
     }
 
     #[test]
-    fn a_tflite_file_is_refused_with_what_can_be_imported() {
+    fn a_file_of_another_format_is_refused_with_what_can_be_imported() {
         let dir = tempfile::tempdir().unwrap();
-        let source = dir.path().join("detect.tflite");
-        std::fs::write(&source, "TFL3").unwrap();
-        let error = refused(&args(&source, &dir.path().join("own.onnx"))).to_string();
-        assert!(
-            error.contains("cannot import") && error.contains("TensorFlow.js"),
-            "{error}"
-        );
+        let output = dir.path().join("own.onnx");
+        for (name, contents, words) in [
+            (
+                "frozen.pb",
+                "graph",
+                "only .tflite files and directories of TensorFlow.js",
+            ),
+            (
+                "detect.tflite",
+                "not one",
+                "detect.tflite: it is no TFLite file",
+            ),
+            ("detect.lite", "\u{1c}\0\0\0TFL3", "the file is damaged"),
+        ] {
+            let source = dir.path().join(name);
+            std::fs::write(&source, contents).unwrap();
+            let error = refused(&args(&source, &output)).to_string();
+            assert!(error.contains(words), "{error}");
+        }
     }
 
     #[test]

@@ -91,7 +91,9 @@ impl GraphBuilder {
             }
         }
         assert!(renamed, "no node makes {made}");
-        self.graph.output.push(value(name, element_type::FLOAT, axes));
+        self.graph
+            .output
+            .push(value(name, element_type::FLOAT, axes));
     }
 
     /// Adds an f32 constant and returns its name.

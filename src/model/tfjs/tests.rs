@@ -330,6 +330,28 @@ fn batch_normalisation_keeps_its_parameters_in_order() {
 }
 
 #[test]
+fn feature_maps_are_resized_as_their_flags_say() {
+    let graph = converted(|source| {
+        let flags = json!({"half_pixel_centers": {"b": true}});
+        source
+            .integers("size", &[2], &[12, 9])
+            .node(node("ResizeBilinear", "wide", &["conv", "size"], flags))
+            .integers("back", &[2], &[6, 6])
+            .node(node(
+                "ResizeNearestNeighbor",
+                "features",
+                &["wide", "back"],
+                json!({}),
+            ))
+    });
+    let resized: Vec<&String> = graph
+        .iter()
+        .filter(|line| line.contains("Resize"))
+        .collect();
+    assert_eq!(resized.len(), 2, "{graph:?}");
+}
+
+#[test]
 fn activations_and_residual_sums_keep_the_layout() {
     for (op, onnx) in [("Relu", "Relu"), ("Sigmoid", "Sigmoid"), ("Tanh", "Tanh")] {
         // A second convolution behind the Sigmoid tells that it is no score activation.

@@ -113,14 +113,29 @@ pub fn convert_bytes(bytes: &[u8], dequantize: bool) -> Result<Imported, Fault> 
     let mut converter = Converter::new(&model, dequantize)?;
     converter.convert_for(&[heads.boxes, heads.scores])?;
     let boxes = list(&converter, heads.boxes, "box", "[1,N,4]")?;
-    let scores = list(&converter, heads.scores, "score", "[1,N,classes], N as of the boxes")?;
+    let scores = list(
+        &converter,
+        heads.scores,
+        "score",
+        "[1,N,classes], N as of the boxes",
+    )?;
     let [rows, columns] = scores;
     if boxes != [rows, 4] {
-        return Err(head_shape(&model, "box", heads.boxes, "[1,N,4], N as of the scores"));
+        return Err(head_shape(
+            &model,
+            "box",
+            heads.boxes,
+            "[1,N,4], N as of the scores",
+        ));
     }
     let name = |index| converter.computed(index).map(|tensor| &tensor.name);
     if name(heads.boxes) == name(heads.scores) {
-        return Err(head_shape(&model, "score", heads.scores, "another tensor than the boxes"));
+        return Err(head_shape(
+            &model,
+            "score",
+            heads.scores,
+            "another tensor than the boxes",
+        ));
     }
     if let Some(rules) = &heads.rules {
         let classes = i64::from(rules.classes);
@@ -181,7 +196,11 @@ pub fn convert_bytes(bytes: &[u8], dequantize: bool) -> Result<Imported, Fault> 
 fn maker<'m>(model: &Model<'m>, tensor: usize) -> Result<Option<Operator<'m>>, Fault> {
     for index in (0..model.operator_count()).rev() {
         let op = model.operator(index)?;
-        if op.outputs.iter().any(|&output| usize::try_from(output) == Ok(tensor)) {
+        if op
+            .outputs
+            .iter()
+            .any(|&output| usize::try_from(output) == Ok(tensor))
+        {
             return Ok(Some(op));
         }
     }

@@ -66,9 +66,8 @@ impl IntegerSum {
         // The larger multiplier has 21 bits.
         let exponent = (largest.to_bits() >> 23) as i32 - 127;
         let shift = u32::try_from(20 - exponent).ok()?;
-        let multiplier = |ratio: f32| {
-            (f64::from(ratio) * f64::from(shift).exp2()).round_ties_even() as i64
-        };
+        let multiplier =
+            |ratio: f32| (f64::from(ratio) * f64::from(shift).exp2()).round_ties_even() as i64;
         Some(Self {
             multipliers: ratios.map(multiplier),
             zeros: [i64::from(a.zero), i64::from(b.zero)],

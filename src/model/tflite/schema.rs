@@ -158,12 +158,14 @@ impl Operator<'_> {
     /// The tensor of its first output.
     pub(super) fn output(&self) -> Result<usize, Fault> {
         let first = self.outputs.first().copied();
-        first.and_then(|index| index.try_into().ok()).ok_or_else(|| {
-            self.unsupported(Reason::Missing {
-                role: "output",
-                index: 0,
+        first
+            .and_then(|index| index.try_into().ok())
+            .ok_or_else(|| {
+                self.unsupported(Reason::Missing {
+                    role: "output",
+                    index: 0,
+                })
             })
-        })
     }
 
     /// A whole-number option.

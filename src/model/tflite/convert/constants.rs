@@ -52,7 +52,9 @@ impl Converter<'_> {
     pub(super) fn floats(&mut self, op: &Operator<'_>, index: usize) -> Result<Floats, Fault> {
         let facts = self.constant_input(op, index)?;
         let elements = facts.shape.iter().product::<i64>();
-        let cost = usize::try_from(elements).unwrap_or(usize::MAX).saturating_mul(4);
+        let cost = usize::try_from(elements)
+            .unwrap_or(usize::MAX)
+            .saturating_mul(4);
         let values = real_values(&facts);
         let shape = lengths(&facts.shape);
         let values = values.ok_or_else(|| {
@@ -75,7 +77,9 @@ impl Converter<'_> {
         // Longer lists are no shapes, axes or paddings.
         let short = data.len() <= 8 * 16;
         match facts.kind {
-            Kind::I32 if short => Ok(words(data).map(|w| i64::from(i32::from_le_bytes(w))).collect()),
+            Kind::I32 if short => Ok(words(data)
+                .map(|w| i64::from(i32::from_le_bytes(w)))
+                .collect()),
             Kind::I64 if short => Ok(words(data).map(i64::from_le_bytes).collect()),
             _ => Err(op.unsupported(Reason::Input {
                 index,
@@ -292,14 +296,16 @@ impl Weights<'_> {
         let length = self.bytes.len() / self.kernel.outputs;
         let zero = self.zeros[row % self.zeros.len()];
         let signed = self.lowest < 0;
-        self.bytes[row * length..][..length].iter().map(move |&byte| {
-            let value = if signed {
-                i32::from(byte.cast_signed())
-            } else {
-                i32::from(byte)
-            };
-            value - zero
-        })
+        self.bytes[row * length..][..length]
+            .iter()
+            .map(move |&byte| {
+                let value = if signed {
+                    i32::from(byte.cast_signed())
+                } else {
+                    i32::from(byte)
+                };
+                value - zero
+            })
     }
 
     /// As signed bytes with zero point zero, shared among a channel's copies; `None` where they do not fit,
@@ -319,8 +325,8 @@ impl Weights<'_> {
             for (at, weight) in self.row(row).enumerate() {
                 let (channel, position) = (at / positions, at % positions);
                 let repeats = (0..copies.len()).filter(|&copy| copies[copy] == channel);
-                let mut places = std::iter::once(channel)
-                    .chain(repeats.map(|copy| kernel.fan_in + copy));
+                let mut places =
+                    std::iter::once(channel).chain(repeats.map(|copy| kernel.fan_in + copy));
                 let mut left = weight;
                 while left != 0 {
                     let part = left.clamp(-128, 127);
@@ -384,7 +390,10 @@ pub(super) fn channels_first<T: Copy>(
     channels: usize,
 ) -> Vec<T> {
     let mut moved = Vec::with_capacity(values.len());
-    for block in values.chunks_exact((positions * channels).max(1)).take(outer) {
+    for block in values
+        .chunks_exact((positions * channels).max(1))
+        .take(outer)
+    {
         for channel in 0..channels {
             moved.extend(block[channel..].iter().step_by(channels));
         }
@@ -423,7 +432,10 @@ pub(in super::super) fn real_values(facts: &TensorFacts<'_>) -> Option<Vec<f32>>
             .map(|word| half::to_f32(u16::from_le_bytes(word)))
             .collect(),
         Kind::U8 => dequantized(facts, data.iter().map(|&byte| i64::from(byte)))?,
-        Kind::I8 => dequantized(facts, data.iter().map(|&byte| i64::from(byte.cast_signed())))?,
+        Kind::I8 => dequantized(
+            facts,
+            data.iter().map(|&byte| i64::from(byte.cast_signed())),
+        )?,
         Kind::I32 => dequantized(
             facts,
             words(data).map(|word| i64::from(i32::from_le_bytes(word))),

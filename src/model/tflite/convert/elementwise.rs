@@ -40,10 +40,7 @@ pub(super) fn minimum(converter: &mut Converter<'_>, op: &Operator<'_>) -> Conve
 }
 
 /// The sum of two quantised tensors of one shape, with scales that make it `LiteRT`'s.
-fn exact_sum(
-    converter: &mut Converter<'_>,
-    op: &Operator<'_>,
-) -> Result<Option<Tensor>, Fault> {
+fn exact_sum(converter: &mut Converter<'_>, op: &Operator<'_>) -> Result<Option<Tensor>, Fault> {
     if converter.is_constant(op, 0)? || converter.is_constant(op, 1)? {
         return Ok(None);
     }
@@ -118,7 +115,11 @@ fn binary(
             let floats = converter.floats(op, constant)?;
             let constant = operand(converter, op, constant, &floats, &tensor)?;
             let own = converter.float(&tensor, tensor.layout);
-            let names = if first { [constant, own] } else { [own, constant] };
+            let names = if first {
+                [constant, own]
+            } else {
+                [own, constant]
+            };
             (names, tensor.shape, tensor.layout, tensor.copies)
         }
     };

@@ -23,7 +23,7 @@ const DEPTHWISE_CONV_2D: i32 = 4;
 /// With more input channels than this, ONNX Runtime's kernels that take a zero point are faster.
 pub(super) const FAN_IN_MAX: usize = 128;
 /// More copies than this would cost more than they save.
-const COPIES_MAX: usize = 8;
+const COPIES_MAX: usize = 16;
 
 /// The copies in each tensor, behind its own channels: which channel each of them repeats.
 pub(super) type Copies = HashMap<usize, Vec<usize>>;
@@ -65,6 +65,8 @@ struct Plan<'m> {
     fixed: BTreeSet<usize>,
     /// Tensors that some operator here makes.
     made: BTreeSet<usize>,
+    /// Inputs of depthwise convolutions.
+    depthwise: BTreeSet<usize>,
 }
 
 /// Plans the copies in the tensors between the operators `needed`; `heads` stay as they are.
@@ -77,6 +79,7 @@ pub(super) fn plan(model: &Model<'_>, needed: &[usize], heads: &[usize]) -> Resu
         wanted: Vec::new(),
         fixed: heads.iter().copied().collect(),
         made: BTreeSet::new(),
+        depthwise: BTreeSet::new(),
     };
     for &index in needed {
         plan.look_at(&model.operator(index)?)?;
@@ -113,6 +116,7 @@ impl Plan<'_> {
                 let alike = weights.shape.last() == channels.last() && channels.len() == 4;
                 if alike {
                     self.classes.join(op.input(0)?, output);
+                    self.depthwise.insert(op.input(0)?);
                 }
                 alike
             }
@@ -172,6 +176,10 @@ impl Plan<'_> {
                 fixed.insert(self.classes.of(tensor));
             }
         }
+        let depthwise: BTreeSet<usize> = std::mem::take(&mut self.depthwise)
+            .into_iter()
+            .map(|tensor| self.classes.of(tensor))
+            .collect();
         let mut wanted: BTreeMap<usize, BTreeMap<usize, usize>> = BTreeMap::new();
         for (tensor, channels) in std::mem::take(&mut self.wanted) {
             let of_class = wanted.entry(self.classes.of(tensor)).or_default();
@@ -196,17 +204,24 @@ impl Plan<'_> {
             if fixed.contains(&class) || repeated.is_empty() || repeated.len() > COPIES_MAX {
                 continue;
             }
-            let channels = self.model.tensor(tensor)?.shape.last().copied().unwrap_or(0);
-            copies.insert(tensor, filled_up(repeated, channels as usize));
+            let channels = self
+                .model
+                .tensor(tensor)?
+                .shape
+                .last()
+                .copied()
+                .unwrap_or(0);
+            let step = if depthwise.contains(&class) { 8 } else { 4 };
+            copies.insert(tensor, filled_up(repeated, channels as usize, step));
         }
         Ok(copies)
     }
 }
 
-/// The fast kernels take input channels by fours.
-fn filled_up(mut repeated: Vec<usize>, channels: usize) -> Vec<usize> {
+/// The fast kernels take input channels by fours, and the depthwise one by eights.
+fn filled_up(mut repeated: Vec<usize>, channels: usize, step: usize) -> Vec<usize> {
     let first = repeated[0];
-    while !(channels + repeated.len()).is_multiple_of(4) {
+    while !(channels + repeated.len()).is_multiple_of(step) {
         repeated.push(first);
     }
     repeated
@@ -218,17 +233,26 @@ mod tests {
 
     #[test]
     fn a_weight_needs_a_copy_for_each_byte_that_it_exceeds() {
-        for (weight, copies) in [(0, 0), (127, 0), (-128, 0), (128, 1), (-129, 1), (254, 1), (255, 2), (-255, 1)] {
+        for (weight, copies) in [
+            (0, 0),
+            (127, 0),
+            (-128, 0),
+            (128, 1),
+            (-129, 1),
+            (254, 1),
+            (255, 2),
+            (-255, 1),
+        ] {
             assert_eq!(copies_for(weight), copies, "{weight}");
         }
     }
 
     #[test]
-    fn channels_with_copies_are_a_multiple_of_four() {
-        for channels in 1..40 {
-            let filled = filled_up(vec![0, 3], channels);
-            assert_eq!((channels + filled.len()) % 4, 0);
-            assert!(filled.len() < 6);
+    fn channels_with_copies_fill_the_kernels_steps() {
+        for (channels, step) in (1..40).flat_map(|channels| [(channels, 4), (channels, 8)]) {
+            let filled = filled_up(vec![0, 3], channels, step);
+            assert_eq!((channels + filled.len()) % step, 0);
+            assert!(filled.len() < 2 + step);
         }
     }
 }

@@ -215,7 +215,11 @@ fn needed(model: &Model<'_>, heads: &[usize]) -> Result<Vec<usize>, Fault> {
     while let Some(tensor) = stack.pop() {
         let maker = makers.get(tensor).copied().flatten();
         if let Some(maker) = maker.filter(|&maker| wanted.insert(maker)) {
-            stack.extend(inputs[maker].iter().filter_map(|&i| usize::try_from(i).ok()));
+            stack.extend(
+                inputs[maker]
+                    .iter()
+                    .filter_map(|&i| usize::try_from(i).ok()),
+            );
         }
     }
     let mut wanted: Vec<usize> = wanted.into_iter().collect();
@@ -390,7 +394,12 @@ impl<'m> Converter<'m> {
     }
 
     /// As [`Self::finish`], for `moved` that may be stored already: bytes of the right encoding stay.
-    fn finish_moved(&mut self, op: &Operator<'_>, moved: Tensor, activation: Activation) -> Converted {
+    fn finish_moved(
+        &mut self,
+        op: &Operator<'_>,
+        moved: Tensor,
+        activation: Activation,
+    ) -> Converted {
         let stored = self.stored_encoding(op)?;
         if moved.encoding.is_some() && moved.encoding == stored {
             let tensor = self.clamped(&op.makes, moved, activation);
@@ -439,11 +448,10 @@ impl<'m> Converter<'m> {
         if low == 0 && high == 255 {
             return tensor;
         }
-        let [low, high] =
-            [low, high].map(|bound| {
-                self.builder
-                    .constant("bound", &[], element_type::UINT8, vec![bound])
-            });
+        let [low, high] = [low, high].map(|bound| {
+            self.builder
+                .constant("bound", &[], element_type::UINT8, vec![bound])
+        });
         let name = self
             .builder
             .node("Clip", stem, &[&tensor.name, &low, &high], Vec::new());
@@ -459,9 +467,7 @@ impl<'m> Converter<'m> {
     ) -> Tensor {
         let name = match (low, high) {
             (None, None) => return tensor,
-            (Some(0.0), None) => self
-                .builder
-                .node("Relu", stem, &[&tensor.name], Vec::new()),
+            (Some(0.0), None) => self.builder.node("Relu", stem, &[&tensor.name], Vec::new()),
             _ => {
                 let [low, high] = [low, high].map(|bound| match bound {
                     Some(bound) => self.scalar(bound),

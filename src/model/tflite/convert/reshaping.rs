@@ -18,9 +18,7 @@ impl Converter<'_> {
         let target: Vec<i64> = std::iter::once(0)
             .chain(shape[1..].iter().copied())
             .collect();
-        let target = self
-            .builder
-            .i64_constant(&format!("{stem}/shape"), &target);
+        let target = self.builder.i64_constant(&format!("{stem}/shape"), &target);
         let name = self
             .builder
             .node("Reshape", stem, &[&input, &target], Vec::new());
@@ -65,7 +63,10 @@ pub(super) fn transpose(converter: &mut Converter<'_>, op: &Operator<'_>) -> Con
     let builder = &mut converter.builder;
     let name = builder.node("Transpose", &op.makes, &[&input], vec![ints("perm", &perm)]);
     // Every axis was found among those of the tensor.
-    let shape = perm.iter().map(|&axis| tensor.shape[axis as usize]).collect();
+    let shape = perm
+        .iter()
+        .map(|&axis| tensor.shape[axis as usize])
+        .collect();
     let made = Tensor {
         name,
         shape,
@@ -155,7 +156,11 @@ pub(super) fn pack(converter: &mut Converter<'_>, op: &Operator<'_>) -> Converte
     let first = converter.tensor(op, 0)?;
     let rank = first.shape.len();
     let axis = i64::from(op.option_i32(1, 0)?);
-    let axis = if axis < 0 { axis + rank as i64 + 1 } else { axis };
+    let axis = if axis < 0 {
+        axis + rank as i64 + 1
+    } else {
+        axis
+    };
     let axis = usize::try_from(axis).unwrap_or(usize::MAX);
     if !(1..=rank).contains(&axis) {
         return Err(misfit(op, format!("{:?} along a new axis", first.shape)));
@@ -167,7 +172,10 @@ pub(super) fn pack(converter: &mut Converter<'_>, op: &Operator<'_>) -> Converte
     for index in 0..op.inputs.len() {
         let part = converter.tensor(op, index)?;
         if part.shape != first.shape || part.encoding != first.encoding {
-            return Err(misfit(op, format!("{:?} and {:?}", first.shape, part.shape)));
+            return Err(misfit(
+                op,
+                format!("{:?} and {:?}", first.shape, part.shape),
+            ));
         }
         let stem = format!("{}/part", op.makes);
         names.push(converter.reshape_to(&stem, &part, shape.clone()).name);

@@ -171,7 +171,10 @@ fn convolve(
     let [outputs, fan_in, rows, columns] = kernel.dims().map(|length| length as i64);
     let empty = outputs * fan_in * rows * columns == 0;
     if empty || channels % fan_in != 0 || outputs % (channels / fan_in) != 0 {
-        return Err(misfit(op, format!("{:?} with weights {shape:?}", tensor.shape)));
+        return Err(misfit(
+            op,
+            format!("{:?} with weights {shape:?}", tensor.shape),
+        ));
     }
     let window = Window::of(op, fields, [rows, columns], [height, width])?;
     let mut inputs = vec![converter.float(&tensor, Layout::ChannelsFirst)];
@@ -179,10 +182,12 @@ fn convolve(
     let copies = converter.copies.get(&output).cloned().unwrap_or_default();
     match tensor.encoding {
         Some(encoding) => {
-            let (weights, scales) = converter.quantized_kernel(op, &kernel, &tensor.copies, &copies)?;
+            let (weights, scales) =
+                converter.quantized_kernel(op, &kernel, &tensor.copies, &copies)?;
             inputs.push(weights);
             if op.optional_input(2).is_some() {
-                let bias = converter.quantized_bias(op, &kernel, encoding.scale, &scales, &copies)?;
+                let bias =
+                    converter.quantized_bias(op, &kernel, encoding.scale, &scales, &copies)?;
                 inputs.push(bias);
             }
         }
