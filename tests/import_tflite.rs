@@ -382,8 +382,8 @@ fn operators_that_move_elements_put_them_where_tflite_does() {
             "RESIZE_BILINEAR, aligned corners",
             23,
             vec![(2, Field::Byte(1))],
-            7,
-            &|i| i as f32 / 2.0,
+            10,
+            &|i| i as f32 / 3.0,
         ),
     ] {
         let file = float_net(|net, input| {
@@ -628,7 +628,7 @@ fn published_files_find_what_litert_finds_in_79_pictures() {
             onnx,
             "--accuracy-only",
             "--images",
-            set.to_str().unwrap(),
+            set.join("images").to_str().unwrap(),
             "--annotations",
             annotations.to_str().unwrap(),
             "--score-threshold",

@@ -1,6 +1,6 @@
 //! Constants of the file -> constants of the graph.
 
-use super::{lanes, Converter, Encoding};
+use super::{encoding_of, lanes, Converter, Encoding};
 use crate::model::half;
 use crate::model::onnx::builder::int;
 use crate::model::onnx::proto::{element_type, AttributeProto};
@@ -230,6 +230,39 @@ impl Converter<'_> {
         let name = builder.node("DequantizeLinear", &stem, &inputs, attributes);
         self.kernels.insert(key, (name.clone(), scales.clone()));
         Ok((name, scales))
+    }
+
+    /// The bias in input 2 of `op` in f32. One of whole numbers has the scale of the products that it is
+    /// added to, whatever the file says of it.
+    pub(super) fn float_bias(
+        &mut self,
+        op: &Operator<'_>,
+        kernel: &Kernel,
+    ) -> Result<Vec<f32>, Fault> {
+        let facts = self.constant_input(op, 2)?;
+        let misfit = Fault::Tensor {
+            tensor: facts.name.clone(),
+            found: format!("{} {:?}", facts.kind.name(), facts.shape),
+            expected: "one number for each output",
+        };
+        if lengths(&facts.shape) != [kernel.outputs] {
+            return Err(misfit);
+        }
+        if facts.kind != Kind::I32 {
+            return Ok(self.floats(op, 2)?.values);
+        }
+        let data = encoding_of(&self.model.tensor(op.input(0)?)?)?;
+        let weights = self.constant_input(op, 1)?.quantization;
+        let scales = weights.and_then(|own| along_outputs(own, kernel));
+        let (Some(data), Some((scales, _))) = (data, scales) else {
+            return Err(misfit);
+        };
+        let stored = words(facts.data.unwrap_or_default()).map(i32::from_le_bytes);
+        let products = scales.iter().map(|scale| scale * data.scale).cycle();
+        let values = stored
+            .zip(products)
+            .map(|(bias, scale)| bias as f32 * scale);
+        Ok(values.collect())
     }
 
     /// The 32-bit bias in input 2 of `op` behind a `DequantizeLinear`, with the scale of the

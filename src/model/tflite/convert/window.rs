@@ -197,12 +197,9 @@ fn convolve(
             let dims = kernel.dims();
             inputs.push(converter.write_floats(op.input(1)?, Form::Kernel, &dims, &values));
             if let Some(bias) = op.optional_input(2) {
-                let floats = converter.floats(op, 2)?;
-                if floats.shape != [kernel.outputs] {
-                    return Err(misfit(op, format!("a bias {:?}", floats.shape)));
-                }
+                let values = converter.float_bias(op, &kernel)?;
                 let dims = [kernel.outputs];
-                inputs.push(converter.write_floats(bias, Form::Plain, &dims, &floats.values));
+                inputs.push(converter.write_floats(bias, Form::Plain, &dims, &values));
             }
         }
     }
