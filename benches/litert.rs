@@ -13,9 +13,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use detbench::clock::{Clock, Monotonic};
 use detbench::postprocess::{Activation, BoxScales, Detector, NmsMode, NmsSettings, SsdDetector};
-use detbench::tensor::{TensorData, TensorView};
 
-use self::heads::{anchors, picture, Picture, ANCHORS, CLASSES, COLUMNS, PICTURES};
+use self::heads::{anchors, picture, Outputs, Picture, CLASSES, PICTURES};
 
 /// Turns that each side has at every threshold.
 const TURNS: usize = 7;
@@ -89,18 +88,11 @@ fn ours(detector: &mut SsdDetector, pictures: &[Picture], rounds: u32) -> (f64, 
     let clock = Monotonic::new();
     let mut detections = Vec::with_capacity(100);
     let (mut times, mut found) = (Vec::new(), 0);
+    let mut heads = Outputs::new();
     for round in 0..rounds {
         for picture in pictures {
-            let outputs = [
-                TensorView {
-                    shape: &[1, ANCHORS as i64, 4],
-                    data: TensorData::F32(&picture.boxes),
-                },
-                TensorView {
-                    shape: &[1, ANCHORS as i64, COLUMNS as i64],
-                    data: TensorData::F32(&picture.probabilities),
-                },
-            ];
+            heads.set(&picture.boxes, &picture.probabilities);
+            let outputs = heads.views();
             let begun = clock.now();
             detector
                 .detect(&outputs, 0, &mut detections)

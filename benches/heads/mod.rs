@@ -3,6 +3,8 @@
 //! Of 172 530 pairs of an anchor and a class 52 reach 0.3, 6 047 reach 0.01, and all reach 1e-8, each group spread
 //! evenly over the logarithm of the score and scattered over anchors and classes.
 
+use detbench::tensor::{TensorData, TensorView};
+
 /// Rows of the heads.
 pub const ANCHORS: usize = 1917;
 /// Classes, background left out.
@@ -39,6 +41,43 @@ pub struct Picture {
     pub logits: Vec<f32>,
     /// Of a softmax: the background takes what the classes leave.
     pub shared_logits: Vec<f32>,
+}
+
+/// The buffers that a model writes its heads to, here filled from a picture: post-processing finds them in the cache,
+/// as it does behind a model, and as `LiteRT`'s op finds what was set before it.
+pub struct Outputs {
+    boxes: Vec<f32>,
+    scores: Vec<f32>,
+}
+
+impl Outputs {
+    /// Room for the heads of a picture.
+    pub fn new() -> Self {
+        Self {
+            boxes: vec![0.0; ANCHORS * 4],
+            scores: vec![0.0; ANCHORS * COLUMNS],
+        }
+    }
+
+    /// Writes the heads of the next picture.
+    pub fn set(&mut self, boxes: &[f32], scores: &[f32]) {
+        self.boxes.copy_from_slice(boxes);
+        self.scores.copy_from_slice(scores);
+    }
+
+    /// The boxes and the scores, as tensors of one picture.
+    pub fn views(&self) -> [TensorView<'_>; 2] {
+        [
+            TensorView {
+                shape: &[1, ANCHORS as i64, 4],
+                data: TensorData::F32(&self.boxes),
+            },
+            TensorView {
+                shape: &[1, ANCHORS as i64, COLUMNS as i64],
+                data: TensorData::F32(&self.scores),
+            },
+        ]
+    }
 }
 
 /// Cells of six maps with six shapes each; positions and sizes like those of an SSD at 300 pixels.

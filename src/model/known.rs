@@ -31,6 +31,10 @@ const FILES: &[(&str, &str)] = &[
         include_str!("../../configs/models/ssd-mobilenet-v1-int8-tflite.toml"),
     ),
     (
+        "configs/models/ssd-mobilenet-v2.toml",
+        include_str!("../../configs/models/ssd-mobilenet-v2.toml"),
+    ),
+    (
         "configs/models/ssd-mobilenet-v2-int8.toml",
         include_str!("../../configs/models/ssd-mobilenet-v2-int8.toml"),
     ),
@@ -65,6 +69,14 @@ const FILES: &[(&str, &str)] = &[
     (
         "configs/models/mb2-ssd-lite-voc-heads.toml",
         include_str!("../../configs/models/mb2-ssd-lite-voc-heads.toml"),
+    ),
+    (
+        "configs/models/ssd-vgg16.toml",
+        include_str!("../../configs/models/ssd-vgg16.toml"),
+    ),
+    (
+        "configs/models/ssd-vgg16-int8.toml",
+        include_str!("../../configs/models/ssd-vgg16-int8.toml"),
     ),
     (
         "configs/models/ssd-vgg16-voc.toml",
@@ -102,6 +114,25 @@ pub fn descriptions() -> Vec<ModelDescription> {
         Err(error) => panic!("a model file in the program is wrong: {error}"),
     };
     FILES.iter().map(parse).collect()
+}
+
+/// The published layer plan of a known model, by its name for `detbench generate`: the plan's own weights are drawn,
+/// floats, and show what the layers cost.
+pub fn architecture(name: &str) -> Option<&'static str> {
+    const PLANS: [(&str, &str); 8] = [
+        ("ssd-vgg16", "ssd-vgg16-300"),
+        ("ssd-vgg16-voc", "ssd-vgg16-300"),
+        ("ssd-resnet50-fpn-640", "ssd-resnet50-fpn-640"),
+        ("ssd-resnet50-fpn-640-heads", "ssd-resnet50-fpn-640"),
+        ("mb2-ssd-lite-voc", "mobilenet-v2-ssd-lite-voc"),
+        ("mb2-ssd-lite-voc-heads", "mobilenet-v2-ssd-lite-voc"),
+        ("ssd-mobilenet-v2", "ssd-mobilenet-v2"),
+        ("ssdlite-mobilenet-v2", "ssdlite-mobilenet-v2"),
+    ];
+    let is_first = name.starts_with("ssd-mobilenet-v1") && !name.contains("int8");
+    let plan = PLANS.iter().find(|(known, _)| *known == name);
+    plan.map(|(_, plan)| *plan)
+        .or(is_first.then_some("ssd-mobilenet-v1"))
 }
 
 /// The known model called `name`.

@@ -4,6 +4,7 @@
 //! says. Nothing here runs a model.
 
 pub mod anchors;
+pub mod architecture;
 pub mod description;
 pub mod half;
 pub mod known;
@@ -17,6 +18,7 @@ pub mod tfjs;
 pub mod tflite;
 
 pub use anchors::AnchorSpec;
+pub use architecture::Architecture;
 pub use description::ModelDescription;
 pub use labels::Labels;
 pub use reading::Reading;

@@ -4,6 +4,8 @@
 //! not change an order, so the search for candidates works on logits and only survivors are activated.
 //! What rounding makes equal must stay equal, though: the saturated end of a sigmoid is full of ties.
 
+use super::scan::best_of;
+
 /// `1 / (1 + exp(-logit))` in `f64`, rounded to `f32`; NaN for NaN.
 ///
 /// Never falls as `logit` rises: between neighbouring `f32` logits the true value moves by far more than
@@ -119,34 +121,6 @@ fn from_ordinal(ordinal: u32) -> f32 {
     })
 }
 
-/// Numbers compared at once by [`best_of`].
-const LANES: usize = 16;
-
-/// The largest number of a row; NaN is passed over, and `-inf` comes out when nothing else is there.
-pub fn best_of(row: &[f32]) -> f32 {
-    let greater = |a: f32, b: f32| if b > a { b } else { a };
-    let Some(tail) = row.last_chunk::<LANES>() else {
-        return row.iter().copied().fold(f32::NEG_INFINITY, greater);
-    };
-    let mut lanes = [f32::NEG_INFINITY; LANES];
-    let mut raise = |chunk: &[f32; LANES]| {
-        for (lane, &value) in lanes.iter_mut().zip(chunk) {
-            *lane = greater(*lane, value);
-        }
-    };
-    row.as_chunks::<LANES>().0.iter().for_each(&mut raise);
-    // The last chunk may share columns with the one before: a maximum does not mind.
-    raise(tail);
-    let mut width = LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            lanes[lane] = greater(lanes[lane], lanes[lane + width]);
-        }
-        width /= 2;
-    }
-    lanes[0]
-}
-
 #[cfg(test)]
 #[allow(clippy::float_cmp)] // Exact equality is what is promised.
 mod tests {
@@ -219,16 +193,6 @@ mod tests {
             if floor > f32::NEG_INFINITY {
                 prop_assert!(sigmoid(floor.next_down()) < sigmoid(logit));
             }
-        }
-
-        #[test]
-        fn the_best_of_a_row_is_its_maximum(
-            row in prop::collection::vec(
-                prop_oneof![6 => -2.0f32..2.0, 1 => Just(f32::NAN), 1 => Just(f32::NEG_INFINITY)], 0..120
-            )
-        ) {
-            let expected = row.iter().copied().filter(|v| !v.is_nan()).fold(f32::NEG_INFINITY, f32::max);
-            prop_assert_eq!(best_of(&row), expected);
         }
     }
 }

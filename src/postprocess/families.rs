@@ -6,9 +6,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::activation::{best_of, sigmoid, softmax};
+use super::activation::{sigmoid, softmax};
 use super::boxes::Corners;
 use super::nms::ranking::{index_of, key};
+use super::scan::best_of;
 use super::settings::check_iou_threshold;
 use super::ssd::{check_pairs, picture_heads, PictureHeads};
 use super::{Activation, BoxScales, Detection, Detector, NmsMode, NmsSettings, PostprocessError};

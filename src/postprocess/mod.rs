@@ -9,6 +9,7 @@ pub mod families;
 pub mod nms;
 pub mod partial_sort;
 pub mod passthrough;
+pub mod scan;
 pub mod settings;
 pub mod ssd;
 pub mod tflite;

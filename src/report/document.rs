@@ -115,11 +115,11 @@ pub struct LayoutEntry {
 /// What the model found.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct AccuracyEntry {
-    /// Whose rules: `coco`.
+    /// Whose rules: `coco` or `voc`.
     pub metric: &'static str,
-    /// The first of the numbers.
+    /// The one number: COCO's mean over `IoU` 0.50 to 0.95, VOC's at 0.5.
     pub map: f64,
-    /// The twelve numbers of pycocotools, in its order.
+    /// The twelve numbers of pycocotools, in its order; of VOC the average precision of each class.
     pub stats: Vec<f64>,
     /// Pictures that were scored.
     pub picture_count: usize,

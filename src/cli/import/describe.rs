@@ -6,6 +6,7 @@ use super::Foreign;
 use crate::library::preprocessing::{ColorOrder, ElementType, Layout, Preprocessing, Resize};
 use crate::model::description::{
     Anchors, Dataset, Family, Heads, InputDescription, ModelFile, Outputs, Precision, RawHeads,
+    Weights,
 };
 use crate::model::{tfjs, tflite, AnchorSpec, Labels, ModelDescription};
 use crate::postprocess::families::RuleOverrides;
@@ -68,6 +69,8 @@ fn described(common: Common<'_>, input: InputDescription, raw: RawHeads) -> Mode
         source: common.source,
         licence: common.licence,
         labels: common.labels,
+        weights: Weights::Trained,
+        operations: None,
         notes: common.notes,
         files: vec![ModelFile {
             name: file.to_string_lossy().into_owned(),

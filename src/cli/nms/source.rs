@@ -219,7 +219,7 @@ impl Source {
         let specimens = (0..).map(SampleIndex).zip(library.pictures());
         let specimens = specimens.map(|(index, entry)| Specimen {
             place: Place::Library(index),
-            picture: entry.path.clone(),
+            picture: entry.place.path().to_owned(),
             image_id: entry.image_id,
             size: (entry.width, entry.height),
         });

@@ -14,6 +14,7 @@ use super::watch::Watch;
 use crate::cli::failure::{Blame, Failure};
 use crate::cli::interrupt::{is_interrupted, INTERRUPTED};
 use crate::cli::peak::{closing_entry, PeakAsk, Promise, Quest, Trials, PEAK_FILE};
+use crate::cli::print_err;
 use crate::clock::Clock;
 use crate::drive::{run_set, Control, Ending, Progress, Stand, NO_PROGRESS_LIMIT};
 use crate::peak::{Probe, Purpose};
@@ -234,7 +235,7 @@ impl Trials for OnMachine<'_, '_, '_> {
 
     fn told(&mut self, entry: &PeakEntry) -> Result<(), Failure> {
         for probe in &entry.probes[self.shown..] {
-            eprintln!("  {}", entry.line(probe));
+            print_err(&format!("  {}", entry.line(probe)));
         }
         self.shown = entry.probes.len();
         self.request

@@ -12,9 +12,10 @@ mod fast;
 pub mod ranking;
 mod regular;
 
-use super::activation::{best_of, softmax, Logit, Probability, ScoreMap};
+use super::activation::{softmax, Logit, Probability, ScoreMap};
 use super::boxes::SuppressorBlocks;
 use super::decode::{DecodedBoxes, EncodedBoxes};
+use super::scan::{best_of, best_of_rows, best_or_nan, greater};
 use super::tflite::Revision;
 use super::{Detection, NmsMode, NmsSettings};
 
@@ -112,9 +113,12 @@ impl Nms {
         boxes: &EncodedBoxes<'_>,
         detections: &mut Vec<Detection>,
     ) {
-        self.best.clear();
-        self.best
-            .extend((0..scores.anchors()).map(|anchor| best_of_classes(scores.row(anchor))));
+        best_of_rows(
+            scores.raw,
+            scores.columns,
+            scores.label_offset,
+            &mut self.best,
+        );
         self.suppress(scores, boxes, detections);
     }
 
@@ -128,24 +132,25 @@ impl Nms {
         let mut activated = std::mem::take(&mut self.activated);
         activated.resize(logits.raw.len(), 0.0);
         let floor = softmax_floor(self.settings.score_threshold);
-        self.best.clear();
-        let rows = logits
-            .raw
-            .chunks_exact(logits.columns)
-            .zip(activated.chunks_exact_mut(logits.columns));
-        self.best.extend(rows.map(|(row, activated)| {
-            let best_class = f64::from(best_of(&row[logits.label_offset..]));
-            if best_class - f64::from(best_of(row)) < floor {
-                return f32::NAN;
-            }
-            softmax(row, activated, &mut self.exponentials);
-            best_of_classes(&activated[logits.label_offset..])
-        }));
         let ScoreRows {
             columns,
             label_offset,
             ..
         } = *logits;
+        best_of_rows(logits.raw, columns, label_offset, &mut self.best);
+        let rows = logits
+            .raw
+            .chunks_exact(columns)
+            .zip(activated.chunks_exact_mut(columns));
+        for ((row, activated), best) in rows.zip(&mut self.best) {
+            let largest = greater(*best, best_of(&row[..label_offset]));
+            if f64::from(*best) - f64::from(largest) < floor {
+                *best = f32::NAN;
+            } else {
+                softmax(row, activated, &mut self.exponentials);
+                *best = best_or_nan(&activated[label_offset..]);
+            }
+        }
         let scores = ScoreRows {
             raw: &activated,
             columns,
@@ -171,15 +176,6 @@ impl Nms {
             NmsMode::Regular => self.suppress_classes(scores, boxes, detections),
         }
     }
-}
-
-/// The best raw number of a row; NaN when there is nothing but NaN, which has no best class.
-fn best_of_classes(row: &[f32]) -> f32 {
-    let best = best_of(row);
-    if best == f32::NEG_INFINITY && row.iter().all(|raw| raw.is_nan()) {
-        return f32::NAN;
-    }
-    best
 }
 
 /// How far below its row's best logit a logit may lie if its softmax is to reach `threshold`.
