@@ -63,7 +63,7 @@ fn words_that_cannot_be_followed_are_refused_in_one_sentence() {
     );
     is_refused(
         &format!("{VGG} --in-graph f.onnx --data-location none"),
-        "no such folder",
+        "there is no such file or folder",
     );
 }
 
@@ -155,6 +155,24 @@ fn a_benchmark_ends_in_intels_tail_on_stdout_and_in_its_log() {
     assert!(told.ends_with(&kept[kept.find("Batch size = ").unwrap()..]));
     assert!(kept.contains("Dummy data") && kept.ends_with(&format!("{}\n", tail[0])));
 
+    // The graph of the run before, under the other precision.
+    let entries = fs::read_dir(folder.path()).unwrap().flatten();
+    let record = entries
+        .map(|entry| entry.path().join("run.json"))
+        .find(|path| path.is_file());
+    let record: serde_json::Value =
+        serde_json::from_slice(&fs::read(record.unwrap()).unwrap()).unwrap();
+    assert_eq!(record["runs"][0]["query_count"], 3);
+    assert_eq!(record["conditions"]["command_line_of"], "intel");
+    let graph = record["conditions"]["model"]["file"].as_str().unwrap();
+    let config = "--model-config ssdlite-mobilenet-v2";
+    let output = measure(&format!(
+        "{known} --precision int8 --in-graph {graph} {config}"
+    ));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("so it is fp32"), "{told}");
+
     // Other detectors' script says more, and several instances have logs of their own.
     let several = measure(
         "--model-name ssdlite-mobilenet-v2 --precision fp32 --numa-cores-per-instance 1 --warmup-steps 1 --steps 2 \
@@ -194,22 +212,4 @@ fn a_benchmark_ends_in_intels_tail_on_stdout_and_in_its_log() {
         .unwrap();
     let whole: f64 = whole.strip_suffix(" images/sec").unwrap().parse().unwrap();
     assert!((sum - whole).abs() < 0.01 * whole, "{sum} {whole}");
-
-    // The graph of the run before, under the other precision.
-    let entries = fs::read_dir(folder.path()).unwrap().flatten();
-    let record = entries
-        .map(|entry| entry.path().join("run.json"))
-        .find(|path| path.is_file());
-    let record: serde_json::Value =
-        serde_json::from_slice(&fs::read(record.unwrap()).unwrap()).unwrap();
-    assert_eq!(record["runs"][0]["query_count"], 3);
-    assert_eq!(record["conditions"]["command_line_of"], "intel");
-    let graph = record["conditions"]["model"]["file"].as_str().unwrap();
-    let config = "--model-config ssdlite-mobilenet-v2";
-    let output = measure(&format!(
-        "{known} --precision int8 --in-graph {graph} {config}"
-    ));
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{told}");
-    assert!(told.contains("so it is fp32"), "{told}");
 }

@@ -11,7 +11,7 @@ use std::process::{Command, Output};
 use detbench::fetch::Silent;
 use detbench::model::architecture::Generated;
 use detbench::model::description::{Dataset, Weights};
-use detbench::model::{resolve, Architecture, How, ModelRequest};
+use detbench::model::{known, resolve, Architecture, How, ModelRequest};
 use detbench::postprocess::Activation;
 use detbench::runtime::{self, Model, OnnxModel, Runtime, SessionOptions};
 use detbench::tensor::{TensorData, TensorView};
@@ -246,6 +246,36 @@ fn ssdlite_mobilenet_v2_costs_what_is_published_and_runs() {
     check(Architecture::SsdliteMobilenetV2, None, 1, &published);
 }
 
+/// The model files say what the layer plans come to.
+fn check_known(architecture: Architecture, dataset: Option<Dataset>, names: &[&str]) {
+    let generated = architecture.generate(dataset, 1).unwrap();
+    for name in names {
+        let known = known::find(name).unwrap();
+        assert_eq!(known.operations, generated.description.operations, "{name}");
+        assert_eq!(known.weights, Weights::Trained, "{name}");
+    }
+}
+
+#[test]
+fn the_operations_of_known_models_are_those_of_their_plans() {
+    let light = ["ssdlite-mobilenet-v2", "ssdlite-mobilenet-v2-int8"];
+    check_known(Architecture::SsdliteMobilenetV2, None, &light);
+    let mobile = [
+        "ssd-mobilenet-v1-tfod",
+        "ssd-mobilenet-v1-zoo12",
+        "ssd-mobilenet-v1-tfod-heads",
+        "ssd-mobilenet-v1-mlperf-torch",
+    ];
+    check_known(Architecture::SsdMobilenetV1, None, &mobile);
+    let voc = ["mb2-ssd-lite-voc", "mb2-ssd-lite-voc-heads"];
+    check_known(Architecture::MobilenetV2SsdLiteVoc, None, &voc);
+    check_known(
+        Architecture::SsdVgg16,
+        None,
+        &["ssd-vgg16", "ssd-vgg16-int8"],
+    );
+}
+
 #[test]
 fn a_seed_gives_the_same_file_and_another_seed_another_one() {
     let generate = |seed| {
@@ -373,5 +403,141 @@ fn generate_writes_both_files_or_says_why_not() {
         fs::read_dir(dir.path()).unwrap().count(),
         2,
         "nothing is left behind"
+    );
+}
+
+/// A generated model, a picture and its ground truth, in a folder.
+struct Desk {
+    dir: tempfile::TempDir,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let desk = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        let done = detbench(&["generate", SMALL, "-o", &desk.path("own.onnx")]);
+        assert!(done.status.success(), "{}", text(&done.stderr));
+        let pixels = picture(300).into_iter().flatten();
+        let bytes: Vec<u8> = pixels.map(|value| value.clamp(0.0, 255.0) as u8).collect();
+        fs::create_dir(desk.path("pictures")).unwrap();
+        let file = fs::File::create(desk.path("pictures/one.png")).unwrap();
+        let mut encoder = png::Encoder::new(file, 300, 300);
+        encoder.set_color(png::ColorType::Rgb);
+        let mut writer = encoder.write_header().unwrap();
+        writer.write_image_data(&bytes).unwrap();
+        writer.finish().unwrap();
+        let truth = serde_json::json!({
+            "images": [{"id": 1, "file_name": "one.png", "width": 300, "height": 300}],
+            "annotations": [{"id": 1, "image_id": 1, "category_id": 12, "bbox": [10, 10, 80, 80],
+                             "area": 6400, "iscrowd": 0}],
+            "categories": [{"id": 12, "name": "dog"}],
+        });
+        fs::write(desk.path("truth.json"), truth.to_string()).unwrap();
+        desk
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
+    }
+
+    /// `run` on the model and the picture with its ground truth.
+    fn run(&self, further: &[&str]) -> Output {
+        let (model, results) = (self.path("own.onnx"), self.path("results"));
+        let (images, truth) = (self.path("pictures"), self.path("truth.json"));
+        let mut words = vec!["run", "--model", &model, "--output-dir", &results];
+        words.extend(["--images", &images, "--annotations", &truth]);
+        words.extend(["--duration", "200ms", "--set", "min_query_count=5"]);
+        words.extend(further);
+        detbench(&words)
+    }
+}
+
+#[test]
+fn a_run_with_synthetic_weights_says_so_everywhere_and_scores_nothing() {
+    let desk = Desk::new();
+    let one = ["--scenario", "SingleStream", "--nms", "fast"];
+    let done = desk.run(&one);
+    let out = text(&done.stdout);
+    assert!(
+        done.status.code().is_some_and(|code| code < 2),
+        "{}",
+        text(&done.stderr)
+    );
+    assert!(out.contains("(fp32, synthetic weights)"), "{out}");
+    let row = out
+        .lines()
+        .find(|line| line.trim_start().starts_with("SingleStream  "));
+    assert!(
+        row.is_some_and(|row| row.contains("synthetic weights")),
+        "{out}"
+    );
+    assert!(out.contains("note: The weights are synthetic"), "{out}");
+    assert!(!out.contains("pass --annotations"), "{out}");
+    let folder = fs::read_dir(desk.path("results"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap();
+    assert!(
+        folder.file_name().to_string_lossy().contains("-synthetic-"),
+        "{folder:?}"
+    );
+    let run: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(folder.path().join("run.json")).unwrap()).unwrap();
+    assert_eq!(run["conditions"]["model"]["weights"], "synthetic");
+    assert_eq!(run["conditions"]["model"]["operations"], 1_346_964_640_u64);
+    assert_eq!(run["runs"][0]["weights"], "synthetic");
+    assert!(run["runs"][0]["accuracy"].is_null());
+
+    let mut json = one.to_vec();
+    json.push("--json");
+    let done = desk.run(&json);
+    let document: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(document["runs"][0]["weights"], "synthetic");
+    assert!(document["runs"][0]["accuracy"].is_null());
+}
+
+#[test]
+fn accuracy_and_integers_are_refused_of_a_generated_model() {
+    let desk = Desk::new();
+    for (further, remedy) in [
+        (vec!["--accuracy-only"], "leave --accuracy-only out"),
+        (
+            vec!["--scenario", "Offline", "--mode", "AccuracyOnly"],
+            "--mode PerformanceOnly",
+        ),
+        (
+            vec!["--scenario", "Offline", "--mode", "SubmissionRun"],
+            "--mode PerformanceOnly",
+        ),
+    ] {
+        let done = desk.run(&further);
+        let error = text(&done.stderr);
+        assert_eq!(done.status.code(), Some(2), "{further:?}: {error}");
+        assert!(
+            error.contains("has synthetic weights") && error.contains(remedy),
+            "{error}"
+        );
+    }
+    let model = desk.path("own.onnx");
+    let (images, truth) = (desk.path("pictures"), desk.path("truth.json"));
+    let error = refused(&[
+        "nms",
+        "--model",
+        &model,
+        "--images",
+        &images,
+        "--annotations",
+        &truth,
+    ]);
+    assert!(error.contains("has synthetic weights"), "{error}");
+    let words = "run --compat intel --model-name ssd-mobilenet --precision int8 --benchmark-only --steps 2 --in-graph";
+    let mut words: Vec<&str> = words.split(' ').collect();
+    words.push(&model);
+    let error = refused(&words);
+    assert!(
+        error.contains("0 of 86 convolutions in integers"),
+        "{error}"
     );
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::failure::{Blame, Failure, Outcome};
 use super::interrupt::is_interrupted;
-use super::{print_json, print_out};
+use super::{print_err, print_json, print_out};
 use crate::dataset::convert::{convert, ConvertError, Target};
 use crate::dataset::records::Style;
 use crate::dataset::{Dataset, Request, Truth};
@@ -253,7 +253,7 @@ fn write(args: &ConvertArgs) -> Result<Outcome, Failure> {
     let dataset = args.source.open()?;
     let target = target(args, &dataset);
     for note in &dataset.notes {
-        eprintln!("note: {note}");
+        print_err(&format!("note: {note}"));
     }
     let bar = ProgressBar::new(dataset.pictures.len() as u64);
     if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} pictures") {

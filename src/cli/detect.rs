@@ -22,6 +22,7 @@ use crate::dataset::{Dataset, Request};
 use crate::library::decode::decode;
 use crate::library::preprocessing::ElementType;
 use crate::library::{Place, Preprocessor, SampleMut};
+use crate::model::description::Weights;
 use crate::postprocess::{Detection, NmsMode};
 use crate::tensor::{TensorBuffer, TensorView};
 
@@ -77,6 +78,8 @@ impl OneMode {
 struct Document<'a> {
     schema_version: u32,
     model: &'a str,
+    /// Synthetic ones find nothing that means anything.
+    weights: Weights,
     /// Null where NMS is the graph's own.
     nms: Option<NmsMode>,
     pictures: Vec<PictureAnswer>,
@@ -137,6 +140,7 @@ pub fn run(args: &DetectArgs, out: &mut impl Write) -> Result<(), Failure> {
     let document = Document {
         schema_version: 1,
         model: &subject.description.name,
+        weights: subject.description.weights,
         nms: mode,
         pictures: pictures.collect::<Result<_, _>>()?,
     };

@@ -361,21 +361,14 @@ fn details(model: &Entry) -> String {
     row("precision", model.precision.name());
     row("input", &input_details(model));
     row("anchors", &model.anchors_text());
-    match &model.nms {
-        None => row(
-            "NMS",
-            &format!("in the graph; score threshold {}", model.score_threshold),
+    let nms = match &model.nms {
+        None => format!("in the graph; score threshold {}", model.score_threshold),
+        Some(nms) => format!(
+            "score threshold {}, IoU threshold {}, at most {} detections a picture, {} a class",
+            nms.score_threshold, nms.iou_threshold, nms.max_detections, nms.detections_per_class
         ),
-        Some(nms) => {
-            row(
-                "NMS",
-                &format!(
-                "score threshold {}, IoU threshold {}, at most {} detections a picture, {} a class",
-                nms.score_threshold, nms.iou_threshold, nms.max_detections, nms.detections_per_class
-            ),
-            )
-        }
-    }
+    };
+    row("NMS", &nms);
     row("operations", &model.operations_text());
     row("weights", model.weights_text());
     row("source", &model.source);
@@ -450,7 +443,7 @@ fn ways(model: &Entry) -> String {
     if let Some(plan) = model.architecture {
         let _ = writeln!(
             text,
-            "  detbench generate {plan} -o {plan}.onnx && detbench run --model {plan}.onnx --benchmark-only\n      the same layers with seeded weights: what they cost, not what they find"
+            "  detbench generate {plan} -o {plan}.onnx && detbench run --model {plan}.onnx --benchmark-only\n      the published network with seeded weights: what it costs, not what it finds"
         );
     }
     text

@@ -70,7 +70,7 @@ pub enum VocStyleArgument {
     Devkit,
     /// pytorch-ssd.
     Ptssd,
-    /// `HiKapok`'s SSD: guarded f64 arithmetic.
+    /// HiKapok's SSD: guarded f64 arithmetic.
     #[default]
     Hikapok,
 }

@@ -163,6 +163,14 @@ pub enum Weights {
 }
 
 impl Weights {
+    /// The word for it in files and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Trained => "trained",
+            Self::Synthetic => "synthetic",
+        }
+    }
+
     /// Whether they were learned, so that accuracy means something.
     pub const fn are_trained(&self) -> bool {
         matches!(self, Self::Trained)

@@ -47,6 +47,10 @@ const FILES: &[(&str, &str)] = &[
         include_str!("../../configs/models/ssd-mobilenet-v1-tfod.toml"),
     ),
     (
+        "configs/models/ssd-mobilenet-v1-zoo12.toml",
+        include_str!("../../configs/models/ssd-mobilenet-v1-zoo12.toml"),
+    ),
+    (
         "configs/models/ssd-mobilenet-v1-tfod-heads.toml",
         include_str!("../../configs/models/ssd-mobilenet-v1-tfod-heads.toml"),
     ),
@@ -143,6 +147,7 @@ pub fn find(name: &str) -> Option<ModelDescription> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::description::Precision;
 
     #[test]
     fn every_model_file_reads_and_is_called_as_its_file() {
@@ -152,6 +157,17 @@ mod tests {
             assert_eq!(*path, format!("configs/models/{}.toml", description.name));
             let again = ModelDescription::parse(&description.to_toml(), Path::new(path)).unwrap();
             assert_eq!(again, *description, "{path}");
+        }
+    }
+
+    #[test]
+    fn every_plan_is_one_that_can_be_built() {
+        for model in descriptions() {
+            let plan = architecture(&model.name);
+            let built = plan.map(str::parse::<crate::model::Architecture>);
+            assert!(built.is_none_or(|built| built.is_ok()), "{}", model.name);
+            let is_float = model.precision == Precision::Fp32;
+            assert!(plan.is_none() || is_float, "{}", model.name);
         }
     }
 

@@ -27,7 +27,7 @@ pub enum VocStyle {
     Devkit,
     /// pytorch-ssd's `eval_ssd.py`: f32 boxes, 1e-5 in the denominator, a match above 0.5.
     Ptssd,
-    /// `HiKapok`'s `voc_eval.py`: f64, ground truth shifted and detections not, precision guarded against 0/0.
+    /// HiKapok's `voc_eval.py`: f64, ground truth shifted and detections not, precision guarded against 0/0.
     Hikapok,
 }
 
@@ -61,7 +61,7 @@ pub struct VocDetection {
 
 impl VocDetection {
     /// A detection in the pixels of its picture, as a style's own program writes it down before it scores: all count pixels
-    /// from one, pytorch-ssd in `f32`, and `HiKapok`'s cuts what is behind the point. `None` for a box that has no pixels left then.
+    /// from one, pytorch-ssd in `f32`, and HiKapok's cuts what is behind the point. `None` for a box that has no pixels left then.
     pub fn from_detection(
         detection: &Detection,
         image: &str,

@@ -227,9 +227,9 @@ impl Script {
         }
         let config = self.config.as_deref().unwrap_or(CONFIGS[0].0);
         let of_config = CONFIGS.iter().find(|(name, ..)| *name == config);
-        let (_, on_coco, of_voc) = of_config.expect("only known ones are kept");
+        let (_, for_coco, for_voc) = of_config.expect("only known ones are kept");
         let named = self.models.first().map(String::as_str);
-        let base = named.unwrap_or(if on_voc { of_voc } else { on_coco });
+        let base = named.unwrap_or(if on_voc { for_voc } else { for_coco });
         let base = base.strip_suffix("-int8").unwrap_or(base);
         let variant = match wanted {
             Precision::Fp32 => base.to_owned(),

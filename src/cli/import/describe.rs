@@ -183,18 +183,15 @@ fn of_tflite(
     let metadata = &imported.metadata;
     let classes = classes(imported);
     let mut notes = vec!["Written by `detbench import`.".to_owned()];
-    let (box_scales, nms) = match &imported.rules {
-        Some(rules) => {
-            notes.push(format!(
-                "The file's own post-processing is {} NMS with these thresholds.",
-                rules.mode.name()
-            ));
-            (rules.box_scales, rules.nms)
-        }
-        None => {
-            notes.push("The file has no post-processing: anchors, box_scales and nms are those usual for the family.".to_owned());
-            (USUAL_SCALES, USUAL_NMS)
-        }
+    let (box_scales, nms) = if let Some(rules) = &imported.rules {
+        notes.push(format!(
+            "The file's own post-processing is {} NMS with these thresholds.",
+            rules.mode.name()
+        ));
+        (rules.box_scales, rules.nms)
+    } else {
+        notes.push("The file has no post-processing: anchors, box_scales and nms are those usual for the family.".to_owned());
+        (USUAL_SCALES, USUAL_NMS)
     };
     let mut input = picture(
         summary.input,

@@ -66,7 +66,7 @@ fn lines_of(entry: &RunEntry) -> String {
         .as_ref()
         .filter(|found| found.metric == "coco");
     let stats = accuracy.and_then(|found| <&[f64; 12]>::try_from(found.stats.as_slice()).ok());
-    stats.map_or_else(String::new, |stats| twelve_lines(stats))
+    stats.map_or_else(String::new, twelve_lines)
 }
 
 /// What was measured.
@@ -147,7 +147,7 @@ fn instance_logs(
     });
     let rate = entry.samples_per_second.unwrap_or_default() / count.max(1) as f64;
     let steps = entry.sample_count.unwrap_or_default() / (count * batch_size).max(1) as u64;
-    let stem = format!(
+    let name = format!(
         "{}_{}_inference_bs{batch_size}_cores{cores}",
         entry.model, entry.precision
     );
@@ -160,11 +160,11 @@ fn instance_logs(
             cpus.join(",")
         );
         text.push_str(&intel::sample_lines(entry, steps, warm_up, step, rate));
-        let path = folder.join(format!("{stem}_instance{number}.log"));
+        let path = folder.join(format!("{name}_instance{number}.log"));
         fs::write(&path, &text).map_err(|error| unwritable(&path, &error))?;
         all.push_str(&text);
     }
-    let path = folder.join(format!("{stem}_all_instances.log"));
+    let path = folder.join(format!("{name}_all_instances.log"));
     fs::write(&path, &all).map_err(|error| unwritable(&path, &error))?;
     let mut lines = String::new();
     if !placement.idle.is_empty() {

@@ -225,6 +225,7 @@ impl<'a> Bench<'a> {
         };
         let name = &self.subject.description.name;
         let mut entry = RunEntry::new(name, self.subject.precision(), nms);
+        entry.weights = Some(self.subject.description.weights.name());
         entry.layout = Some(layout(&tested.placement, ask));
         if let Some(summary) = tested.performance() {
             entry = entry.with_summary(summary, plan.effective(), ask.rules);

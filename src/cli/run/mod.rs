@@ -22,6 +22,7 @@ mod truth;
 mod verdict_on_nms;
 mod voc_files;
 mod watch;
+mod weights;
 
 use std::time::SystemTime;
 
@@ -110,12 +111,17 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
     if args.save_raw.is_some() {
         save_raw::check_subject(&subject)?;
     }
+    weights::refuse_accuracy(args, &asked, &subject)?;
     let runtime = load_runtime(args.ort_lib.as_deref(), progress.as_ref())?;
     let preprocessing = &subject.description.input.preprocessing;
-    let pictures = Pictures::open(args, named, preprocessing, progress.as_ref())?;
+    let mut pictures = Pictures::open(args, named, preprocessing, progress.as_ref())?;
     drop(progress);
     if is_interrupted() {
         return Ok(Outcome::Interrupted);
+    }
+    if !subject.description.weights.are_trained() {
+        // Nothing to compare with means nothing to score.
+        pictures.ground_truth = None;
     }
 
     let clock = args.clock();

@@ -95,6 +95,7 @@ impl Bench<'_> {
             let settings = self.plan(&settings, ask.scenario, ask.test_mode())?;
             let name = &self.subject.description.name;
             let mut entry = RunEntry::new(name, self.subject.precision(), request.nms);
+            entry.weights = Some(self.subject.description.weights.name());
             entry.layout = Some(layout(&placement, ask));
             Ok(Measured {
                 entry,

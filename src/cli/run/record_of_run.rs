@@ -13,9 +13,11 @@ use super::seating::Seating;
 use super::subject::Subject;
 use super::truth::Scores;
 use super::verdict_on_nms::{ck_summary, comparison, Spent};
+use super::weights;
 use crate::cli::dialect::Dialect;
 use crate::cli::failure::{Blame, Failure};
 use crate::library::SampleLibrary;
+use crate::model::description::Weights;
 use crate::model::Reading;
 use crate::placement::plan::{Pin, Placement};
 use crate::placement::{CpuList, Fact, Host};
@@ -70,8 +72,12 @@ impl RunRecord {
         notes.extend(pictures.notes.iter().map(ToString::to_string));
         notes.extend(pictures.library.dummy_note());
         notes.extend(args.told.iter().flat_map(|told| told.notes.clone()));
+        let are_trained = subject.description.weights.are_trained();
+        if !are_trained {
+            notes.push(weights::NOTE.to_owned());
+        }
         let may_have_truth = args.synthetic.is_none() && pictures.ground_truth.is_none();
-        if may_have_truth && asked.wants_accuracy(args.benchmark_only) {
+        if may_have_truth && are_trained && asked.wants_accuracy(args.benchmark_only) {
             notes.push("There is no ground truth for these pictures, so there is no accuracy; pass --annotations FILE for it, or a --dataset that has some.".to_owned());
         }
         let preprocessing = pictures.library.preprocessing();
@@ -91,6 +97,8 @@ impl RunRecord {
                 "file": subject.onnx,
                 "sha256": subject.sha256,
                 "precision": subject.precision(),
+                "weights": subject.description.weights,
+                "operations": subject.description.operations,
                 "described_by": subject.source,
                 "integer_layers": subject.facts.integer_layers,
                 "preprocessing": preprocessing,
@@ -157,7 +165,9 @@ impl RunRecord {
 
     /// Adds an entry without performance.
     pub fn add_accuracy_only(&mut self, mode: Option<NmsMode>) {
-        let entry = RunEntry::new(&self.model, &self.precision, mode);
+        let mut entry = RunEntry::new(&self.model, &self.precision, mode);
+        // What was never trained is not scored.
+        entry.weights = Some(Weights::Trained.name());
         self.entries.push(entry);
     }
 
@@ -360,9 +370,14 @@ fn heading(
     let description = &subject.description;
     let _ = writeln!(
         text,
-        "model     {} ({}), {}",
+        "model     {} ({}{}), {}",
         description.name,
         subject.precision(),
+        if description.weights.are_trained() {
+            ""
+        } else {
+            ", synthetic weights"
+        },
         description.title
     );
     let _ = writeln!(

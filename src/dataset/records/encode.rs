@@ -29,13 +29,14 @@ pub struct Labelled<'a> {
 
 /// The data of a record.
 ///
-/// `HiKapok`'s style has no keys for the picture's id, crowds and areas; COCO's are written with the other style's keys, which its readers
+/// HiKapok's style has no keys for the picture's id, crowds and areas; COCO's are written with the other style's keys, which its readers
 /// pass over.
 pub fn encode(picture: &Labelled<'_>, style: Style) -> Vec<u8> {
     let (width, height) = (i64::from(picture.size.0), i64::from(picture.size.1));
-    let source_id = match picture.is_voc {
-        true => picture.file_name.to_owned(),
-        false => picture.image_id.to_string(),
+    let source_id = if picture.is_voc {
+        picture.file_name.to_owned()
+    } else {
+        picture.image_id.to_string()
     };
     let format = match (style, picture.format) {
         (Style::Tfod, PictureFormat::Jpeg) => "jpeg",

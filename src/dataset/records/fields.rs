@@ -1,7 +1,7 @@
 //! One picture of a record: which features hold what, in the two styles in which detection records are written.
 //!
 //! The TF Object Detection API (`create_coco_tf_record.py`, `create_pascal_tf_record.py`) names a class `image/object/class/text`,
-//! `HiKapok`'s SSD (`convert_tfrecords.py`, and Intel's `generate_coco_records.py` beside it) `image/object/bbox/label_text`; picture and
+//! HiKapok's SSD (`convert_tfrecords.py`, and Intel's `generate_coco_records.py` beside it) `image/object/bbox/label_text`; picture and
 //! corners have the same keys in both.
 
 use std::ops::Range;
@@ -28,7 +28,7 @@ pub mod key {
     pub const AREA: &str = "image/object/area";
     pub const DIFFICULT: &str = "image/object/difficult";
     pub const TRUNCATED: &str = "image/object/truncated";
-    /// `HiKapok`'s.
+    /// HiKapok's.
     pub const CHANNELS: &str = "image/channels";
     pub const SHAPE: &str = "image/shape";
     pub const BOX_LABEL: &str = "image/object/bbox/label";
@@ -42,7 +42,7 @@ pub mod key {
 pub enum Style {
     /// The TF Object Detection API's.
     Tfod,
-    /// `HiKapok`'s.
+    /// HiKapok's.
     Hikapok,
 }
 

@@ -27,7 +27,7 @@ enum Boxes<'a> {
 }
 
 impl<'a> Labeller<'a> {
-    /// Numbers the classes as a style does: VOC's from 1, COCO's by id or, in `HiKapok`'s style, from 1 without gaps.
+    /// Numbers the classes as a style does: VOC's from 1, COCO's by id or, in HiKapok's style, from 1 without gaps.
     pub fn new(truth: &'a Truth, style: Style) -> Self {
         match truth {
             Truth::Coco(instances) => {

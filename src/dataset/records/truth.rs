@@ -1,7 +1,7 @@
 //! Whose data set some records are, and their boxes in that data set's own terms.
 //!
 //! Both styles write both data sets, so names and numbers of the classes decide: VOC numbers its twenty from 1 in the order of the alphabet, COCO by id
-//! (1 to 90 with gaps), `HiKapok`'s COCO from 1 to 80 without.
+//! (1 to 90 with gaps), HiKapok's COCO from 1 to 80 without.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -145,9 +145,11 @@ fn coco_instances(
         .map(|category| (category.name.as_str(), category.id))
         .collect();
     let mut annotations = Vec::new();
+    // From one: 0 is special to pycocotools.
+    let mut numbers = 1_i64..;
     for (picture, record) in pictures.iter().zip(records) {
         let (width, height) = record.size.unwrap_or_default();
-        for object in record.objects.iter().flatten() {
+        for (object, id) in record.objects.iter().flatten().zip(&mut numbers) {
             let [left, right] = [object.corners[0], object.corners[2]].map(|x| pixels(x, width));
             let [top, bottom] = [object.corners[1], object.corners[3]].map(|y| pixels(y, height));
             let by_name = object
@@ -156,8 +158,7 @@ fn coco_instances(
                 .and_then(|name| ids.get(name))
                 .copied();
             annotations.push(CocoAnnotation {
-                // From one: 0 is special to pycocotools.
-                id: annotations.len() as i64 + 1,
+                id,
                 image_id: picture.image_id,
                 category_id: by_name.or(object.label).unwrap_or_default(),
                 bbox: [

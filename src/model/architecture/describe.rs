@@ -1,7 +1,6 @@
 //! The model file of a generated architecture: that of the published model, with what differs.
 
 use super::{Architecture, INPUT, RAW_BOXES, RAW_SCORES};
-use crate::library::preprocessing::Layout;
 use crate::model::description::{Anchors, Dataset, ModelDescription, Outputs, Weights};
 use crate::model::{known, Labels};
 
@@ -59,9 +58,14 @@ pub fn describe(architecture: Architecture, dataset: Dataset, seed: u64) -> Mode
         dataset,
         ..published
     };
-    own.input.name = INPUT.to_owned();
-    // TensorFlow's mobile plans normalise to -1..1 in front of the network, the others outside already.
-    if own.input.preprocessing.layout == Layout::Nhwc && own.input.preprocessing.mean == [0.0; 3] {
+    INPUT.clone_into(&mut own.input.name);
+    // These have the normalisation to -1..1 inside their published graphs; here it is done before.
+    if matches!(
+        architecture,
+        Architecture::SsdMobilenetV1
+            | Architecture::SsdMobilenetV2
+            | Architecture::SsdliteMobilenetV2
+    ) {
         own.input.preprocessing.mean = [127.5; 3];
         own.input.preprocessing.scale = [127.5; 3];
     }

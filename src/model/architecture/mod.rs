@@ -252,7 +252,7 @@ impl FromStr for Architecture {
         let found = Self::ALL.into_iter().find(|known| known.name() == text);
         found.ok_or_else(|| UnknownArchitecture {
             name: text.to_owned(),
-            nearest: nearest(text, Self::ALL.map(Self::name).into_iter()),
+            nearest: nearest(text, Self::ALL.map(Self::name)),
         })
     }
 }

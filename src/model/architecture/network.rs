@@ -603,5 +603,7 @@ impl Network {
 fn centre(filter: &mut [f32]) {
     let sum: f64 = filter.iter().copied().map(f64::from).sum();
     let mean = (sum / filter.len() as f64) as f32;
-    filter.iter_mut().for_each(|weight| *weight -= mean);
+    for weight in filter {
+        *weight -= mean;
+    }
 }

@@ -5,6 +5,7 @@
 //! damaged among them is left out.
 
 use std::io::{Cursor, Read};
+use std::path::Path;
 
 use super::flatbuffer::{Malformed, Table, Vector};
 use super::schema::Model;
@@ -100,8 +101,11 @@ fn normalization(units: Vector<'_>) -> Result<Option<[f32; 2]>, Malformed> {
         let same = |values: Vector<'_>| {
             let mut values = values.f32s();
             let first = values.next()?;
-            (values.take(ENTRIES_MAX).all(|other| other == first) && first.is_finite())
-                .then_some(first)
+            (values
+                .take(ENTRIES_MAX)
+                .all(|other| other.to_bits() == first.to_bits())
+                && first.is_finite())
+            .then_some(first)
         };
         let (mean, std) = (same(options.list(0, 4)?), same(options.list(1, 4)?));
         return Ok(mean
@@ -116,7 +120,7 @@ fn normalization(units: Vector<'_>) -> Result<Option<[f32; 2]>, Malformed> {
 /// text file.
 fn labels(bytes: &[u8], name: Option<&str>) -> Option<Vec<String>> {
     let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).ok()?;
-    let is_text = |own: &str| own.ends_with(".txt");
+    let is_text = |own: &str| Path::new(own).extension().is_some_and(|e| e == "txt");
     let texts: Vec<String> = archive
         .file_names()
         .filter_map(|own| own.ok().filter(|own| is_text(own)).map(Into::into))

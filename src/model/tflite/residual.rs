@@ -64,7 +64,7 @@ impl IntegerSum {
             return None;
         }
         // The larger multiplier has 21 bits.
-        let exponent = (largest.to_bits() >> 23) as i32 - 127;
+        let exponent = (largest.to_bits() >> 23).cast_signed() - 127;
         let shift = u32::try_from(20 - exponent).ok()?;
         let multiplier =
             |ratio: f32| (f64::from(ratio) * f64::from(shift).exp2()).round_ties_even() as i64;

@@ -197,16 +197,18 @@ impl Converter<'_> {
             bytes: &bytes,
             zeros: &zeros,
         };
-        let (mut data, mut dims) = (weights.without_zero(input_copies), kernel.dims());
-        match &data {
-            Some(_) => zeros.iter_mut().for_each(|zero| *zero = 0),
-            None => {
-                data = Some(weights.with_zero(input_copies));
-                // To signed bytes.
-                zeros.iter_mut().for_each(|zero| *zero -= lowest + 128);
+        let mut dims = kernel.dims();
+        let mut data = if let Some(data) = weights.without_zero(input_copies) {
+            zeros.fill(0);
+            data
+        } else {
+            let data = weights.with_zero(input_copies);
+            // To signed bytes.
+            for zero in &mut zeros {
+                *zero -= lowest + 128;
             }
-        }
-        let mut data = data.expect("either form");
+            data
+        };
         if !kernel.depthwise {
             dims[1] += input_copies.len();
         }
@@ -511,6 +513,12 @@ fn dequantized(facts: &TensorFacts<'_>, stored: impl Iterator<Item = i64>) -> Op
     stored.enumerate().map(real).collect()
 }
 
+/// A count as ONNX writes it.
+pub(super) fn signed(count: usize) -> i64 {
+    i64::try_from(count).expect("counts of a file in memory fit i64")
+}
+
+/// The lengths of a shape's axes.
 pub(super) fn lengths(shape: &[i64]) -> Vec<usize> {
     shape
         .iter()

@@ -158,6 +158,9 @@ impl Activation {
     }
 }
 
+/// A tensor of weights, and the copies in the input and the output of its convolution.
+type KernelKey = (usize, Vec<usize>, Vec<usize>);
+
 /// Converts the operators that the heads need, in the order of the file.
 pub(super) struct Converter<'m> {
     pub(super) model: &'m Model<'m>,
@@ -175,7 +178,7 @@ pub(super) struct Converter<'m> {
     encodings: HashMap<(u32, u8), [String; 2]>,
     written: HashMap<(usize, constants::Form), String>,
     /// 8-bit weights and their scales, by tensor and by the copies in their input and output.
-    kernels: HashMap<(usize, Vec<usize>, Vec<usize>), (String, Vec<f32>)>,
+    kernels: HashMap<KernelKey, (String, Vec<f32>)>,
     /// The copies planned for each tensor.
     copies: lanes::Copies,
     scalars: HashMap<u32, String>,
@@ -538,7 +541,7 @@ impl<'m> Converter<'m> {
 }
 
 /// What a float twin has in the place of an activation: where the range of the stored numbers begins
-/// at zero, it stood for a ReLU, with its upper end for the cap.
+/// at zero, it stood for a `ReLU`, with its upper end for the cap.
 fn bounds_in_floats(
     activation: Activation,
     stored: Option<Encoding>,

@@ -1,5 +1,6 @@
 //! Operators that move elements: what is quantised stays as it is stored.
 
+use super::constants::signed;
 use super::{encoding_of, misfit, Activation, Converted, Converter, Layout, Tensor};
 use crate::model::onnx::builder::{int, ints};
 use crate::model::tflite::error::Reason;
@@ -92,7 +93,7 @@ pub(super) fn concatenate(converter: &mut Converter<'_>, op: &Operator<'_>) -> C
     };
     let rank = first.shape.len();
     let axis = i64::from(op.option_i32(0, 0)?);
-    let axis = if axis < 0 { axis + rank as i64 } else { axis };
+    let axis = if axis < 0 { axis + signed(rank) } else { axis };
     let axis = usize::try_from(axis).unwrap_or(usize::MAX);
     let mut shape = first.shape.clone();
     let fits = |part: &Tensor| {
@@ -112,9 +113,9 @@ pub(super) fn concatenate(converter: &mut Converter<'_>, op: &Operator<'_>) -> C
         Layout::Tflite
     };
     let axis = match (layout, axis) {
-        (Layout::Tflite, axis) => axis as i64,
+        (Layout::Tflite, axis) => signed(axis),
         (Layout::ChannelsFirst, 3) => 1,
-        (Layout::ChannelsFirst, axis) => axis as i64 + 1,
+        (Layout::ChannelsFirst, axis) => signed(axis) + 1,
     };
     let encoding = converter.stored_encoding(op)?;
     let mut names = Vec::with_capacity(parts.len());
@@ -157,7 +158,7 @@ pub(super) fn pack(converter: &mut Converter<'_>, op: &Operator<'_>) -> Converte
     let rank = first.shape.len();
     let axis = i64::from(op.option_i32(1, 0)?);
     let axis = if axis < 0 {
-        axis + rank as i64 + 1
+        axis + signed(rank) + 1
     } else {
         axis
     };
@@ -185,10 +186,10 @@ pub(super) fn pack(converter: &mut Converter<'_>, op: &Operator<'_>) -> Converte
             what: "packing with another encoding",
         }));
     }
-    shape[axis] = names.len() as i64;
+    shape[axis] = signed(names.len());
     let inputs: Vec<&str> = names.iter().map(String::as_str).collect();
     let builder = &mut converter.builder;
-    let attributes = vec![int("axis", axis as i64)];
+    let attributes = vec![int("axis", signed(axis))];
     let name = builder.node("Concat", &op.makes, &inputs, attributes);
     let made = Tensor {
         name,

@@ -1,6 +1,6 @@
 //! Operators with a window that slides over a feature map: convolutions, pools, padding.
 
-use super::constants::{lengths, Form, Kernel};
+use super::constants::{lengths, signed, Form, Kernel};
 use super::{misfit, Activation, Converted, Converter, Layout, Tensor};
 use crate::model::onnx::builder::{int, ints};
 use crate::model::onnx::proto::{element_type, AttributeProto};
@@ -71,7 +71,7 @@ impl Window {
             ],
             None => [1, 1],
         };
-        let same = match op.option_byte(fields.padding)? {
+        let pads_as_needed = match op.option_byte(fields.padding)? {
             0 => true,
             1 => false,
             other => {
@@ -90,7 +90,7 @@ impl Window {
         };
         for axis in 0..2 {
             let reach = (kernel[axis] - 1) * dilations[axis] + 1;
-            if same {
+            if pads_as_needed {
                 // The odd pixel of padding goes to the bottom and the right.
                 let output = (input[axis] - 1) / strides[axis] + 1;
                 let total = ((output - 1) * strides[axis] + reach - input[axis]).max(0);
@@ -168,7 +168,7 @@ fn convolve(
         },
         _ => return Err(misfit(op, format!("weights {shape:?}"))),
     };
-    let [outputs, fan_in, rows, columns] = kernel.dims().map(|length| length as i64);
+    let [outputs, fan_in, rows, columns] = kernel.dims().map(signed);
     let empty = outputs * fan_in * rows * columns == 0;
     if empty || channels % fan_in != 0 || outputs % (channels / fan_in) != 0 {
         return Err(misfit(
@@ -180,33 +180,28 @@ fn convolve(
     let mut inputs = vec![converter.float(&tensor, Layout::ChannelsFirst)];
     let output = op.output()?;
     let copies = converter.copies.get(&output).cloned().unwrap_or_default();
-    match tensor.encoding {
-        Some(encoding) => {
-            let (weights, scales) =
-                converter.quantized_kernel(op, &kernel, &tensor.copies, &copies)?;
-            inputs.push(weights);
-            if op.optional_input(2).is_some() {
-                let bias =
-                    converter.quantized_bias(op, &kernel, encoding.scale, &scales, &copies)?;
-                inputs.push(bias);
-            }
+    if let Some(encoding) = tensor.encoding {
+        let (weights, scales) = converter.quantized_kernel(op, &kernel, &tensor.copies, &copies)?;
+        inputs.push(weights);
+        if op.optional_input(2).is_some() {
+            let bias = converter.quantized_bias(op, &kernel, encoding.scale, &scales, &copies)?;
+            inputs.push(bias);
         }
-        None => {
-            let floats = converter.floats(op, 1)?;
-            let values = kernel.outputs_first(&floats.values);
-            let dims = kernel.dims();
-            inputs.push(converter.write_floats(op.input(1)?, Form::Kernel, &dims, &values));
-            if let Some(bias) = op.optional_input(2) {
-                let values = converter.float_bias(op, &kernel)?;
-                let dims = [kernel.outputs];
-                inputs.push(converter.write_floats(bias, Form::Plain, &dims, &values));
-            }
+    } else {
+        let floats = converter.floats(op, 1)?;
+        let values = kernel.outputs_first(&floats.values);
+        let dims = kernel.dims();
+        inputs.push(converter.write_floats(op.input(1)?, Form::Kernel, &dims, &values));
+        if let Some(bias) = op.optional_input(2) {
+            let values = converter.float_bias(op, &kernel)?;
+            let dims = [kernel.outputs];
+            inputs.push(converter.write_floats(bias, Form::Plain, &dims, &values));
         }
     }
     let mut attributes = window.attributes();
     attributes.push(ints("dilations", &window.dilations));
-    let copied = if depthwise { copies.len() as i64 } else { 0 };
-    attributes.push(int("group", channels / fan_in + copied));
+    let repeated = if depthwise { copies.len() } else { 0 };
+    attributes.push(int("group", channels / fan_in + signed(repeated)));
     let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
     let stem = format!("{}/conv", op.makes);
     let name = converter.builder.node("Conv", &stem, &inputs, attributes);
