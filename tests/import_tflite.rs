@@ -137,10 +137,14 @@ const SAME: i8 = 0;
 const VALID: i8 = 1;
 const RELU6: i8 = 3;
 
+fn signed(count: usize) -> i64 {
+    i64::try_from(count).unwrap()
+}
+
 /// What a window of 3x3 and stride 2 with TensorFlow's padding meets: on a side of 4, one pixel
 /// at the far end.
 fn taps(y: usize, x: usize) -> impl Iterator<Item = (usize, i64, i64)> {
-    (0..9).map(move |k| (k, (2 * y + k / 3) as i64, (2 * x + k % 3) as i64))
+    (0..9).map(move |k| (k, signed(2 * y + k / 3), signed(2 * x + k % 3)))
 }
 
 #[test]
@@ -233,7 +237,7 @@ fn windows_of_float_nets_compute_what_plain_loops_do() {
     let expected = Map::from([4, 5, 4], |y, x, _| {
         (0..12)
             .filter_map(|i| {
-                let (ty, tx) = ((y + i / 6) as i64 - 1, (x + i / 3 % 2) as i64);
+                let (ty, tx) = (signed(y + i / 6) - 1, signed(x + i / 3 % 2));
                 shown.near(ty, tx, i % 3)
             })
             .sum()
@@ -376,7 +380,7 @@ fn operators_that_move_elements_put_them_where_tflite_does() {
             23,
             vec![(3, Field::Byte(1))],
             8,
-            &|i| (i as f32 + 0.5) / 2.0 - 0.5,
+            &|i| i as f32 / 2.0 - 0.25,
         ),
         (
             "RESIZE_BILINEAR, aligned corners",
@@ -441,8 +445,8 @@ fn quantized_reference(picture: &[u8]) -> [Vec<f32>; 2] {
             let (y, x, o) = (at / outputs / 4, at / outputs % 4, at % outputs);
             let mut sum = bias[o];
             for k in 0..side * side {
-                let row = (y + k / side) as i64 - (side as i64 - 1) / 2;
-                let column = (x + k % side) as i64 - (side as i64 - 1) / 2;
+                let row = signed(y + k / side) - (signed(side) - 1) / 2;
+                let column = signed(x + k % side) - (signed(side) - 1) / 2;
                 if !(0..4).contains(&row) || !(0..4).contains(&column) {
                     continue;
                 }

@@ -40,7 +40,7 @@ pub fn f32_bytes(values: &[f32]) -> Vec<u8> {
 }
 
 fn put(bytes: &mut Vec<u8>, table: &[(usize, Field)]) -> usize {
-    while bytes.len() % 4 != 0 {
+    while !bytes.len().is_multiple_of(4) {
         bytes.push(0);
     }
     let fields = table.iter().map(|(id, _)| id + 1).max().unwrap_or(0);
@@ -53,7 +53,7 @@ fn put(bytes: &mut Vec<u8>, table: &[(usize, Field)]) -> usize {
     bytes.extend(length.to_le_bytes());
     bytes.extend(u16::try_from(4 + 4 * table.len()).unwrap().to_le_bytes());
     bytes.extend(slots.iter().flat_map(|slot| slot.to_le_bytes()));
-    while bytes.len() % 4 != 0 {
+    while !bytes.len().is_multiple_of(4) {
         bytes.push(0);
     }
     let at = bytes.len();
@@ -91,7 +91,7 @@ fn put(bytes: &mut Vec<u8>, table: &[(usize, Field)]) -> usize {
 }
 
 fn list_of(bytes: &mut Vec<u8>, length: usize) -> usize {
-    while bytes.len() % 4 != 0 {
+    while !bytes.len().is_multiple_of(4) {
         bytes.push(0);
     }
     let start = bytes.len();
@@ -277,13 +277,13 @@ pub fn quantized_detector(signed: bool) -> Vec<u8> {
     let stored = |scale: f32, zero: i64| Some((scale, zero - i64::from(down)));
     // Knuth's generator: any spread of weights will do.
     let mut state = 11_u64;
-    let mut next = move |below: u64| {
+    let mut drawn = move |below: u64| {
         state = state
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1);
         i32::try_from((state >> 33) % below).unwrap()
     };
-    let picture = net.tensor("picture", kind, &[1, 4, 4, 3], stored(0.0078125, 128));
+    let picture = net.tensor("picture", kind, &[1, 4, 4, 3], stored(0.007_812_5, 128));
     net.inputs.push(picture);
     // Name, input, channels in and out, kernel, depthwise, scale and zero of the output.
     let mut made = vec![picture];
@@ -299,7 +299,7 @@ pub fn quantized_detector(signed: bool) -> Vec<u8> {
             [outputs, side, side, fan_in]
         };
         let count = shape.iter().product::<i32>();
-        let mut weights: Vec<i32> = (0..count).map(|_| 90 + next(60)).collect();
+        let mut weights: Vec<i32> = (0..count).map(|_| 90 + drawn(60)).collect();
         // More than 127 from the zero point, and less than -128.
         weights[usize::try_from(count).unwrap() - 1] = 255;
         weights[2] = 250;
@@ -311,7 +311,7 @@ pub fn quantized_detector(signed: bool) -> Vec<u8> {
             bytes(weights),
         );
         let bias: Vec<u8> = (0..outputs)
-            .flat_map(|_| (next(400) - 200).to_le_bytes())
+            .flat_map(|_| (drawn(400) - 200).to_le_bytes())
             .collect();
         let bias = net.constant(&format!("{name}/bias"), I32, &[outputs], None, bias);
         let output = net.tensor(name, kind, &[1, 4, 4, outputs], stored(scale, zero));
