@@ -12,6 +12,8 @@ use crate::model::onnx::proto::{AttributeProto, GraphProto, TensorProto};
 use crate::model::onnx::signature::{self, AxisLength};
 use crate::model::AnchorSpec;
 
+mod resizing;
+
 #[expect(
     clippy::needless_pass_by_value,
     reason = "attributes are written in place"
@@ -327,28 +329,6 @@ fn batch_normalisation_keeps_its_parameters_in_order() {
         converted(body),
         ["BatchNormalization(conv, scale[8], offset[8], mean[8], variance[8]) epsilon=0.5 -> features"]
     );
-}
-
-#[test]
-fn feature_maps_are_resized_as_their_flags_say() {
-    let graph = converted(|source| {
-        let flags = json!({"half_pixel_centers": {"b": true}});
-        source
-            .integers("size", &[2], &[12, 9])
-            .node(node("ResizeBilinear", "wide", &["conv", "size"], flags))
-            .integers("back", &[2], &[6, 6])
-            .node(node(
-                "ResizeNearestNeighbor",
-                "features",
-                &["wide", "back"],
-                json!({}),
-            ))
-    });
-    let resized: Vec<&String> = graph
-        .iter()
-        .filter(|line| line.contains("Resize"))
-        .collect();
-    assert_eq!(resized.len(), 2, "{graph:?}");
 }
 
 #[test]
