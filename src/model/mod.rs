@@ -6,6 +6,7 @@
 pub mod anchors;
 pub mod architecture;
 pub mod description;
+pub mod half;
 pub mod known;
 pub mod labels;
 pub mod npy;
@@ -14,6 +15,7 @@ pub mod reading;
 pub mod resolve;
 pub mod signature;
 pub mod tfjs;
+pub mod tflite;
 
 pub use anchors::AnchorSpec;
 pub use architecture::Architecture;

@@ -10,6 +10,7 @@ use detbench::accuracy::GroundTruth;
 use detbench::dataset::records::RecordPicture;
 use detbench::dataset::tfrecord::RecordReader;
 use detbench::library::coco::parse_instances;
+use detbench::model::{tfjs, tflite};
 use detbench::plan::Plan;
 use detbench::scenario::{Scenario, TestMode};
 use detbench::settings::compat::CompatProfile;
@@ -66,6 +67,32 @@ pub fn scenario(bytes: &[u8]) {
             }
         }
         Err(error) => assert!(error.to_string().starts_with("file.toml")),
+    }
+}
+
+/// Reads the bytes as a TFLite file, as it is and to floats.
+pub fn tflite(bytes: &[u8]) {
+    for dequantize in [false, true] {
+        match tflite::convert_bytes(bytes, dequantize) {
+            // Constants are the file's own, in f32 at most and in two orders.
+            Ok(imported) => assert!(imported.onnx.len() <= 40 * bytes.len() + 100_000),
+            Err(fault) => is_one_sentence(&fault.to_string()),
+        }
+    }
+}
+
+/// Reads the bytes as `model.json` and what follows its last line as a file of weights.
+pub fn tfjs(bytes: &[u8]) {
+    let dir = tempfile::tempdir().expect("a folder for a model");
+    let end = bytes.iter().rposition(|&byte| byte == b'\n');
+    let (json, weights) = bytes.split_at(end.unwrap_or(bytes.len()));
+    let write = |name: &str, contents: &[u8]| {
+        std::fs::write(dir.path().join(name), contents).expect("a file of a model");
+    };
+    write("model.json", json);
+    write("shard", weights.get(1..).unwrap_or_default());
+    if let Err(error) = tfjs::import(dir.path()) {
+        is_one_sentence(&error.to_string());
     }
 }
 

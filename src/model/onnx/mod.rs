@@ -2,6 +2,7 @@
 
 pub mod builder;
 pub mod proto;
+pub mod resize;
 pub mod rows;
 pub mod signature;
 
