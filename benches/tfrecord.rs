@@ -18,6 +18,9 @@ const PICTURE_BYTES: usize = 160_000;
 
 const TURNS: usize = 7;
 
+/// Reads a file and gives a count of what it read.
+type Way = fn(&Path) -> u64;
+
 fn main() {
     let megabytes = std::env::args()
         .skip(1)
@@ -26,7 +29,7 @@ fn main() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("val-00000-of-00001");
     write(&path, size);
-    let ways: [(&str, fn(&Path) -> u64); 3] = [
+    let ways: [(&str, Way); 3] = [
         ("bytes alone", bytes),
         ("checked records", records),
         ("records as pictures", pictures),

@@ -2,7 +2,7 @@
 //!
 //! The file's graph up to the inputs of `TFLite_Detection_PostProcess` becomes an ONNX graph that gives the
 //! raw heads; the operator's options, its anchors and the file's label map become the model
-//! file. Quantised graphs keep their numbers: [`convert`] says in which form, `residual` how additions
+//! file. Quantised graphs keep their numbers: `convert` says in which form, `residual` how additions
 //! come out as in `LiteRT`.
 //!
 //! The file is somebody else's: each offset, length and index in it is checked where it is used.
