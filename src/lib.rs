@@ -11,6 +11,7 @@ pub mod accuracy;
 pub mod annotate;
 pub mod cli;
 pub mod clock;
+pub mod dataset;
 pub mod drive;
 pub mod fetch;
 pub mod issue;

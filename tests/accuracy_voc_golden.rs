@@ -37,6 +37,7 @@ fn check(set: &Value, failures: &mut Vec<String>) -> usize {
             class: text(&object["class"]),
             corners: corners(&object["bbox"]),
             is_difficult: object["difficult"] != 0,
+            is_truncated: false,
         })
         .collect();
     let detections: Vec<VocDetection> = set["dets"]

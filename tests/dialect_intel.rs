@@ -38,6 +38,22 @@ fn a_name_without_a_file_asks_for_a_graph() {
 }
 
 #[test]
+fn a_name_without_a_file_says_both_ways_to_a_run() {
+    let built = "detbench generate ssd-vgg16-300 -o ssd-vgg16-300.onnx";
+    is_refused(VGG, built);
+    is_refused(VGG, "--model-file FILE.onnx");
+    let line = VGG.replace("ssd_vgg16", "ssd-mobilenet");
+    is_refused(&line, "detbench generate ssd-mobilenet-v1");
+    // Nobody builds an int8 model out of random weights.
+    let output = run(&VGG.replace("fp32", "int8"));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        told.contains("--model-file") && !told.contains("detbench generate"),
+        "{told}"
+    );
+}
+
+#[test]
 fn words_that_cannot_be_followed_are_refused_in_one_sentence() {
     is_refused(&format!("{VGG} --precision bfloat16"), "give fp32 or int8");
     is_refused(&format!("{VGG} --in-graph f.pb"), "frozen TensorFlow graph");
@@ -47,7 +63,7 @@ fn words_that_cannot_be_followed_are_refused_in_one_sentence() {
     );
     is_refused(
         &format!("{VGG} --in-graph f.onnx --data-location none"),
-        "no such folder",
+        "there is no such file or folder",
     );
 }
 
@@ -61,10 +77,13 @@ fn without_the_word_intels_flags_are_unknown() {
 
 #[test]
 fn a_dialect_that_is_not_known_is_refused_with_those_that_are() {
-    let output = run("--compat ck");
+    let output = run("--compat ckk");
     assert_eq!(output.status.code(), Some(2));
     let told = String::from_utf8(output.stderr).unwrap();
-    assert!(told.contains("`ck`") && told.contains("intel"), "{told}");
+    assert!(
+        told.contains("`ckk`") && told.contains("intel, ck, aimet, pytorch-ssd"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -153,4 +172,44 @@ fn a_benchmark_ends_in_intels_tail_on_stdout_and_in_its_log() {
     let told = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{told}");
     assert!(told.contains("so it is fp32"), "{told}");
+
+    // Other detectors' script says more, and several instances have logs of their own.
+    let several = measure(
+        "--model-name ssdlite-mobilenet-v2 --precision fp32 --numa-cores-per-instance 1 --warmup-steps 1 --steps 2 \
+         --benchmark-only",
+    );
+    let told = String::from_utf8(several.stdout).unwrap();
+    assert_eq!(several.status.code(), Some(0), "{told}");
+    let logs = fs::read_dir(folder.path()).unwrap().flatten();
+    let logs: Vec<String> = logs
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| name.starts_with("ssdlite-mobilenet-v2_fp32_inference_bs1_cores1_"))
+        .collect();
+    let all = logs
+        .iter()
+        .find(|name| name.ends_with("_all_instances.log"));
+    let all = fs::read_to_string(folder.path().join(all.unwrap())).unwrap();
+    let instances = all
+        .matches("OMP_NUM_THREADS=1 numactl --localalloc --physcpubind=")
+        .count();
+    assert_eq!(logs.len(), instances + 1, "{logs:?}");
+    // What users add up with awk is the whole rate.
+    let rates = all
+        .lines()
+        .filter_map(|line| line.strip_prefix("Total samples/sec:"));
+    let sum: f64 = rates
+        .map(|rest| {
+            rest.split_whitespace()
+                .next()
+                .unwrap()
+                .parse::<f64>()
+                .unwrap()
+        })
+        .sum();
+    let whole = told
+        .lines()
+        .find_map(|line| line.strip_prefix("Throughput: "))
+        .unwrap();
+    let whole: f64 = whole.strip_suffix(" images/sec").unwrap().parse().unwrap();
+    assert!((sum - whole).abs() < 0.01 * whole, "{sum} {whole}");
 }

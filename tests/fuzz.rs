@@ -4,6 +4,7 @@
 //! `PROPTEST_CASES` sets the number of cases.
 
 mod fuzzed;
+mod tflite_writer;
 mod vectors;
 
 use proptest::prelude::*;
@@ -182,4 +183,52 @@ fn any_scenario_file_comes_to_runs_or_one_sentence() {
         1 => prop::collection::vec(any::<u8>(), 0..400),
     ];
     proptest!(config(), |(bytes in bytes)| fuzzed::scenario(&bytes));
+}
+
+/// A detector of one layer for each head, and its weights behind the last line.
+const TFJS: &str = concat!(
+    r#"{"modelTopology":{"node":["#,
+    r#"{"name":"image","op":"Placeholder","attr":{"dtype":{"type":"DT_FLOAT"},"shape":{"shape":{"dim":[{"size":"-1"},{"size":"2"},{"size":"2"},{"size":"3"}]}}}},"#,
+    r#"{"name":"w","op":"Const"},{"name":"shape","op":"Const"},"#,
+    r#"{"name":"conv","op":"Conv2D","input":["image","w"],"attr":{"strides":{"list":{"i":["1","1","1","1"]}},"padding":{"s":"U0FNRQ=="}}},"#,
+    r#"{"name":"up","op":"ResizeNearestNeighbor","input":["conv","size"]},{"name":"size","op":"Const"},"#,
+    r#"{"name":"boxes","op":"Reshape","input":["up","shape"]},"#,
+    r#"{"name":"exp","op":"Exp","input":["boxes"]},"#,
+    r#"{"name":"scores","op":"Reshape","input":["conv","shape"]},"#,
+    r#"{"name":"sigmoid","op":"Sigmoid","input":["scores"]}]},"#,
+    r#""weightsManifest":[{"paths":["shard"],"weights":["#,
+    r#"{"name":"w","shape":[1,1,3,4],"dtype":"float32","quantization":{"dtype":"uint8","scale":0.1,"min":-1}},"#,
+    r#"{"name":"shape","shape":[3],"dtype":"int32"},{"name":"size","shape":[2],"dtype":"int32"}]}]}"#,
+    "\n",
+);
+
+fn tfjs_file() -> Vec<u8> {
+    let weights = (0..12).collect::<Vec<u8>>();
+    let integers = [-1_i32, 4, 4, 2, 2].map(i32::to_le_bytes).concat();
+    [TFJS.as_bytes(), &weights, &integers].concat()
+}
+
+#[test]
+fn any_tflite_file_comes_to_a_graph_or_one_sentence() {
+    let files = [false, true]
+        .map(tflite_writer::quantized_detector)
+        .to_vec();
+    for file in &files {
+        fuzzed::tflite(file);
+    }
+    let bytes = prop_oneof![
+        8 => damaged(files),
+        1 => prop::collection::vec(any::<u8>(), 0..400),
+    ];
+    proptest!(config(), |(bytes in bytes)| fuzzed::tflite(&bytes));
+}
+
+#[test]
+fn any_tensorflow_js_model_comes_to_a_graph_or_one_sentence() {
+    fuzzed::tfjs(&tfjs_file());
+    let bytes = prop_oneof![
+        8 => damaged(vec![tfjs_file()]),
+        1 => pieced(),
+    ];
+    proptest!(config(), |(bytes in bytes)| fuzzed::tfjs(&bytes));
 }

@@ -115,18 +115,23 @@ fn a_reader_that_has_gone_away_is_no_error() {
         "simulate --scenario Server --total-samples 8 --set min_duration_ms=0 min_query_count=500 server_target_qps=9",
         "simulate --scenario Server --total-samples 8 --set min_duration_ms=0 min_query_count=500 server_target_qps=9 --json",
     ] {
-        let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_detbench"))
-            .args(verb.split_whitespace())
-            .arg("--output-dir")
-            .arg(results.path())
-            .stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
-        drop(child.stdout.take());
-        let output = child.wait_with_output().unwrap();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(0), "{verb}: {errors}");
-        assert!(!errors.contains("panicked"), "{verb}: {errors}");
+        for both in [false, true] {
+            let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_detbench"))
+                .args(verb.split_whitespace())
+                .arg("--output-dir")
+                .arg(results.path())
+                .stdout(std::process::Stdio::piped())
+                .stderr(std::process::Stdio::piped())
+                .spawn()
+                .unwrap();
+            drop(child.stdout.take());
+            if both {
+                drop(child.stderr.take());
+            }
+            let output = child.wait_with_output().unwrap();
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(0), "{verb}: {errors}");
+            assert!(!errors.contains("panicked"), "{verb}: {errors}");
+        }
     }
 }

@@ -55,19 +55,23 @@ fn side_or_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Er
 
 /// One annotated object.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-pub(super) struct Annotation {
+pub struct Annotation {
+    /// Its own id.
     #[serde(default, deserialize_with = "id")]
-    pub(super) id: i64,
+    pub id: i64,
+    /// The picture's.
     #[serde(deserialize_with = "id")]
-    pub(super) image_id: i64,
+    pub image_id: i64,
+    /// The class's.
     #[serde(deserialize_with = "id")]
-    pub(super) category_id: i64,
+    pub category_id: i64,
     /// x, y, width, height in pixels.
-    pub(super) bbox: [f64; 4],
+    pub bbox: [f64; 4],
     /// Of the mask, not of the box; the box's when the file has none.
-    pub(super) area: Option<f64>,
+    pub area: Option<f64>,
+    /// Whether it covers many objects.
     #[serde(default, deserialize_with = "flag")]
-    pub(super) iscrowd: bool,
+    pub iscrowd: bool,
 }
 
 #[derive(Deserialize)]
@@ -106,22 +110,32 @@ impl GroundTruth {
             expected: "COCO ground truth",
             source,
         })?;
-        let mut image_ids: Vec<i64> = file.images.iter().map(|image| image.id).collect();
+        let categories = file
+            .categories
+            .into_iter()
+            .map(|category| (category.id, category.name));
+        Self::of(file.images, categories, file.annotations)
+    }
+
+    /// Ground truth from its parts; of a repeated category the last name counts.
+    ///
+    /// # Errors
+    /// [`AccuracyError::DuplicateImage`].
+    pub fn of(
+        images: Vec<ImageFacts>,
+        categories: impl IntoIterator<Item = (i64, String)>,
+        annotations: Vec<Annotation>,
+    ) -> Result<Self, AccuracyError> {
+        let mut image_ids: Vec<i64> = images.iter().map(|image| image.id).collect();
         image_ids.sort_unstable();
         if let Some(pair) = image_ids.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(AccuracyError::DuplicateImage { id: pair[0] });
         }
-        // Of a repeated category the last name counts.
-        let categories = file
-            .categories
-            .into_iter()
-            .map(|category| (category.id, category.name))
-            .collect();
         Ok(Self {
             image_ids,
-            categories,
-            annotations: file.annotations,
-            images: file.images,
+            categories: categories.into_iter().collect(),
+            annotations,
+            images,
         })
     }
 

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 pub use agreement::agreement;
 pub use ck::ck_rounded;
 pub use coco::{score, CategoryScore, CocoScores};
-pub use ground_truth::{GroundTruth, ImageFacts};
+pub use ground_truth::{Annotation, GroundTruth, ImageFacts};
 pub use image_ids::read_image_ids;
 pub use mlperf_log::{read_mlperf_log, MlperfLog, MlperfLogError};
 pub use results::{read_results, write_results, CocoDetection};

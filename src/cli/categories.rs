@@ -1,5 +1,8 @@
-//! From a model's classes to the categories of some ground truth.
+//! From a model's classes to those of some ground truth.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::accuracy::voc::{coco_name, voc_name, VocObject, CLASSES};
 use crate::accuracy::GroundTruth;
 use crate::model::Labels;
 
@@ -10,19 +13,25 @@ pub struct NoCommonClass;
 
 /// The category of each class, in the order of the classes; `None` for one that is not scored.
 ///
-/// COCO models number their classes by category id; other models name theirs, and the names are looked up.
+/// COCO models number their classes by category id, which holds as long as the ground truth has COCO's names under these ids. Where it
+/// numbers them otherwise (1 to 80 without gaps, say), and for models with names of their own, names decide; VOC's
+/// names for COCO's classes are known.
 ///
 /// # Errors
 /// [`NoCommonClass`].
 pub fn categories(labels: &Labels, truth: &GroundTruth) -> Result<Vec<Option<i64>>, NoCommonClass> {
-    let classes = 0..u32::try_from(labels.class_count()).unwrap_or(u32::MAX);
-    let categories: Vec<Option<i64>> = classes
-        .map(|class| match labels {
-            Labels::Coco91 | Labels::Coco80 => labels.category_id(class).map(i64::from),
-            Labels::Names(_) => {
-                let name = labels.name(class)?;
-                let found = truth.categories().find(|(_, known)| *known == name);
-                found.map(|(id, _)| id)
+    let by_id: BTreeMap<i64, &str> = truth.categories().collect();
+    let by_name: BTreeMap<&str, i64> = truth
+        .categories()
+        .map(|(id, name)| (coco_name(name), id))
+        .collect();
+    let is_coco = !matches!(labels, Labels::Names(_)) && numbers_agree(labels, &by_id);
+    let categories: Vec<Option<i64>> = classes(labels)
+        .map(|class| {
+            if is_coco {
+                labels.category_id(class).map(i64::from)
+            } else {
+                by_name.get(coco_name(labels.name(class)?)).copied()
             }
         })
         .collect();
@@ -30,4 +39,108 @@ pub fn categories(labels: &Labels, truth: &GroundTruth) -> Result<Vec<Option<i64
         return Err(NoCommonClass);
     }
     Ok(categories)
+}
+
+/// Whether no category has the id of one of COCO's classes and the name of another.
+fn numbers_agree(labels: &Labels, by_id: &BTreeMap<i64, &str>) -> bool {
+    let named: Vec<(i64, &str)> = classes(labels)
+        .filter_map(|class| Some((i64::from(labels.category_id(class)?), labels.name(class)?)))
+        .collect();
+    let is_cocos = |name: &str| named.iter().any(|(_, known)| *known == name);
+    named.iter().all(|(id, name)| {
+        let found = by_id.get(id).map(|found| coco_name(found));
+        found.is_none_or(|found| found == *name || !is_cocos(found))
+    })
+}
+
+/// The class of each of a model's classes in a VOC data set; `None` for one that VOC does not have.
+///
+/// # Errors
+/// [`NoCommonClass`].
+pub fn voc_classes(
+    labels: &Labels,
+    objects: &[VocObject],
+) -> Result<Vec<Option<String>>, NoCommonClass> {
+    let mut known: BTreeSet<&str> = objects.iter().map(|object| object.class.as_str()).collect();
+    if known.iter().all(|class| CLASSES.contains(class)) {
+        known = CLASSES.into();
+    }
+    let classes: Vec<Option<String>> = classes(labels)
+        .map(|class| {
+            let name = labels.name(class)?;
+            // A data set in VOC's form may have COCO's names.
+            let mut candidates = [name, voc_name(name), coco_name(name)].into_iter();
+            candidates
+                .find(|name| known.contains(name))
+                .map(str::to_owned)
+        })
+        .collect();
+    if classes.iter().all(Option::is_none) {
+        return Err(NoCommonClass);
+    }
+    Ok(classes)
+}
+
+fn classes(labels: &Labels) -> impl Iterator<Item = u32> {
+    0..u32::try_from(labels.class_count()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn truth(categories: &[(i64, &str)]) -> GroundTruth {
+        let named = categories
+            .iter()
+            .map(|(id, name)| (*id, (*name).to_owned()));
+        GroundTruth::of(Vec::new(), named, Vec::new()).unwrap()
+    }
+
+    #[test]
+    fn cocos_ids_stand_where_names_do_not_contradict() {
+        let found = categories(&Labels::Coco91, &truth(&[(1, "person"), (18, "dog")])).unwrap();
+        assert_eq!(
+            (found[0], found[17], found[89]),
+            (Some(1), Some(18), Some(90))
+        );
+        let found = categories(&Labels::Coco80, &truth(&[(13, ""), (18, "Dog")])).unwrap();
+        assert_eq!((found[11], found[16]), (Some(13), Some(18)));
+    }
+
+    #[test]
+    fn eighty_classes_without_gaps_are_found_by_name() {
+        let contiguous = truth(&[
+            (1, "person"),
+            (12, "stop sign"),
+            (17, "dog"),
+            (80, "toothbrush"),
+        ]);
+        for (labels, stop_sign, dog) in [(Labels::Coco91, 12, 17), (Labels::Coco80, 11, 16)] {
+            let found = categories(&labels, &contiguous).unwrap();
+            assert_eq!((found[stop_sign], found[dog]), (Some(12), Some(17)));
+            assert_eq!(found.iter().flatten().count(), 4);
+        }
+    }
+
+    #[test]
+    fn both_sets_names_are_understood() {
+        let names =
+            |names: &[&str]| Labels::Names(names.iter().map(|&name| name.to_owned()).collect());
+        let found = categories(
+            &names(&["aeroplane", "sofa", "zebra"]),
+            &truth(&[(5, "airplane"), (63, "couch")]),
+        );
+        assert_eq!(found, Ok(vec![Some(5), Some(63), None]));
+        let found = categories(&names(&["tv"]), &truth(&[(20, "tvmonitor")]));
+        assert_eq!(found, Ok(vec![Some(20)]));
+        assert_eq!(
+            categories(&names(&["fox"]), &truth(&[(1, "dog")])),
+            Err(NoCommonClass)
+        );
+        let found = voc_classes(&Labels::Coco91, &[]).unwrap();
+        assert_eq!(found[71].as_deref(), Some("tvmonitor"));
+        assert_eq!(found[4].as_deref(), Some("aeroplane"));
+        assert_eq!(found[7], None);
+        assert_eq!(found.iter().flatten().count(), 20);
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -15,9 +16,13 @@ use super::run::args::NmsArg;
 use super::run::{load_runtime, Subject, SubjectRequest};
 use super::setup::progress_for;
 use crate::annotate::{annotate, color, write_png, Mark};
+use crate::dataset::locate::is_picture;
+use crate::dataset::records::shard::Shard;
+use crate::dataset::{Dataset, Request};
 use crate::library::decode::decode;
 use crate::library::preprocessing::ElementType;
-use crate::library::{Preprocessor, SampleMut};
+use crate::library::{Place, Preprocessor, SampleMut};
+use crate::model::description::Weights;
 use crate::postprocess::{Detection, NmsMode};
 use crate::tensor::{TensorBuffer, TensorView};
 
@@ -26,8 +31,8 @@ const POST: &str = "How detections are made";
 /// Detect the objects in pictures: JSON on stdout, and annotated pictures with --draw
 #[derive(Debug, Clone, Args)]
 pub struct DetectArgs {
-    /// JPEG or PNG files
-    #[arg(value_name = "PICTURE", required = true)]
+    /// JPEG or PNG files, folders of them, or any data set that `run --dataset` takes
+    #[arg(value_name = "PICTURE|DATASET", required = true)]
     pub pictures: Vec<PathBuf>,
     /// Write each picture with its detections drawn on it as PNG into this folder
     #[arg(long, value_name = "DIR")]
@@ -73,6 +78,8 @@ impl OneMode {
 struct Document<'a> {
     schema_version: u32,
     model: &'a str,
+    /// Synthetic ones find nothing that means anything.
+    weights: Weights,
     /// Null where NMS is the graph's own.
     nms: Option<NmsMode>,
     pictures: Vec<PictureAnswer>,
@@ -108,6 +115,7 @@ pub fn run(args: &DetectArgs, out: &mut impl Write) -> Result<(), Failure> {
         fs::create_dir_all(folder)
             .map_err(|error| Failure::usage(format!("--draw {}: {error}", folder.display())))?;
     }
+    let places = places(&args.pictures)?;
     let progress = progress_for(true);
     let nms = args.nms.unwrap_or(OneMode::Regular).as_run_has_it();
     let asked = SubjectRequest {
@@ -128,15 +136,53 @@ pub fn run(args: &DetectArgs, out: &mut impl Write) -> Result<(), Failure> {
         draw: args.draw.as_deref(),
         names: BTreeMap::new(),
     };
-    let pictures = args.pictures.iter().map(|file| look.at(file));
+    let pictures = places.iter().map(|(file, place)| look.at(file, place));
     let document = Document {
         schema_version: 1,
         model: &subject.description.name,
+        weights: subject.description.weights,
         nms: mode,
         pictures: pictures.collect::<Result<_, _>>()?,
     };
     serde_json::to_writer(&mut *out, &document).or_environment()?;
     writeln!(out).or_environment()
+}
+
+/// Each picture by what it is called and where it is; a data set's pictures in its order.
+fn places(named: &[PathBuf]) -> Result<Vec<(PathBuf, Place)>, Failure> {
+    let mut places = Vec::new();
+    for path in named {
+        let is_picture = path.is_file() && is_picture(path);
+        if is_picture || !path.exists() || !(path.is_dir() || is_record_file(path)) {
+            // What is no picture is told of when it is decoded, as before it was a data set.
+            places.push((path.clone(), Place::File(path.clone())));
+            continue;
+        }
+        let dataset = Dataset::open(&Request {
+            path,
+            annotations: None,
+            split: None,
+            skip_missing: true,
+            threads: NonZeroUsize::MIN,
+        })
+        .or_usage()?;
+        places.extend(
+            dataset
+                .pictures
+                .into_iter()
+                .map(|picture| match picture.place {
+                    Place::File(path) => (path.clone(), Place::File(path)),
+                    part @ Place::Part { .. } => (PathBuf::from(picture.file_name), part),
+                }),
+        );
+    }
+    Ok(places)
+}
+
+/// Whether a file is called as records are.
+fn is_record_file(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| Shard::parse(name).is_some())
 }
 
 /// What looks at one picture after the other.
@@ -151,10 +197,9 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    fn at(&mut self, file: &Path) -> Result<PictureAnswer, Failure> {
-        let failed =
-            |error: &dyn std::fmt::Display| Failure::usage(format!("{}: {error}", file.display()));
-        let bytes = fs::read(file).map_err(|error| failed(&error))?;
+    fn at(&mut self, file: &Path, place: &Place) -> Result<PictureAnswer, Failure> {
+        let failed = |error: &dyn std::fmt::Display| Failure::usage(format!("{place}: {error}"));
+        let bytes = place.read().map_err(|error| failed(&error))?;
         let picture = decode(&bytes).map_err(|error| failed(&error))?;
         let preprocessing = &self.subject.description.input.preprocessing;
         let mut buffer = match preprocessing.element {

@@ -16,6 +16,6 @@ pub fn install() {
         if INTERRUPTED.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
-        eprintln!("\ninterrupted: keeping what was measured (again to quit at once)");
+        super::print_err("\ninterrupted: keeping what was measured (again to quit at once)");
     });
 }

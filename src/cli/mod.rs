@@ -1,13 +1,17 @@
 //! The command line: one file a verb. It alone wires the real parts together.
 
 pub mod categories;
+pub mod dataset;
 pub mod detect;
 pub mod detector_args;
 pub mod dialect;
 pub mod failure;
+pub mod generate;
+mod ground_truth;
 pub mod import;
 mod inference;
 pub mod interrupt;
+pub mod models;
 pub mod new_file;
 pub mod nms;
 pub mod peak;
@@ -24,6 +28,7 @@ use std::io::{self, BufWriter, Write};
 use clap::{Parser, Subcommand};
 
 use self::failure::{Blame, Failure, Outcome};
+use crate::dataset::{locate, Located};
 
 /// Measure object detectors on CPUs: throughput, latency percentiles and accuracy.
 #[derive(Debug, Parser)]
@@ -53,16 +58,32 @@ enum Verb {
     Import(import::ImportArgs),
     /// Quantise a float detector to int8 with calibration pictures
     Quantize(Box<quantize::QuantizeArgs>),
+    /// List the known models, what they cost and where their weights come from, or show one
+    Models(models::ModelsArgs),
+    /// Say what a data set holds, or convert it between COCO, Pascal VOC and TFRecords
+    Dataset(dataset::DatasetArgs),
+    /// Build a published architecture with seeded weights, to measure without a download
+    Generate(generate::GenerateArgs),
 }
 
 /// Reads the arguments, does what they say, and gives the exit code: 0 done and valid, 1 a
 /// criterion failed, 2 wrong usage or input, 3 the environment lacks something, 130 interrupted.
 pub fn main() -> u8 {
-    let spoken = dialect::translate(std::env::args_os().collect(), &dialect::locate);
+    let around = dialect::Surroundings {
+        variable: &|key| std::env::var(key).ok(),
+        precision: &run::precision_of_graph,
+        lines: &|path| {
+            let text = std::fs::read_to_string(path).ok()?;
+            Some(text.lines().map(str::to_owned).collect())
+        },
+        is_voc: &|path| matches!(locate(path, None), Ok(Located::Voc { .. })),
+        instances: &run::instances_that_fit,
+    };
+    let spoken = dialect::translate(std::env::args_os().collect(), around);
     let spoken = match spoken {
         Ok(spoken) => spoken,
         Err(error) => {
-            eprintln!("error: {error}");
+            print_err(&format!("error: {error}"));
             return Failure::usage(error).code();
         }
     };
@@ -90,11 +111,17 @@ pub fn main() -> u8 {
         Verb::Nms(args) => print_nms(args),
         Verb::Import(args) => print_import(args),
         Verb::Quantize(args) => print_quantized(args),
+        Verb::Models(args) => models::run(args),
+        Verb::Dataset(args) => {
+            interrupt::install();
+            dataset::run(args)
+        }
+        Verb::Generate(args) => print_generated(args),
     };
     match done {
         Ok(outcome) => outcome.code(),
         Err(failure) => {
-            eprintln!("error: {failure}");
+            print_err(&format!("error: {failure}"));
             // Ctrl-C reaches the clients that fetch as well: what they then say is its echo.
             if interrupt::is_interrupted() {
                 Outcome::Interrupted.code()
@@ -117,6 +144,11 @@ pub(crate) fn print_out(text: &str) -> Result<(), Failure> {
         )),
         _ => Ok(()),
     }
+}
+
+/// Puts a line on stderr. What cannot be said there can be said nowhere, and is no reason to stop measuring.
+pub(crate) fn print_err(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
 /// Puts a document on stdout, in one line.
@@ -146,6 +178,13 @@ fn print_import(args: &import::ImportArgs) -> Result<Outcome, Failure> {
 
 fn print_quantized(args: &quantize::QuantizeArgs) -> Result<Outcome, Failure> {
     print_out(&quantize::run(args)?)?;
+    Ok(Outcome::Done)
+}
+
+fn print_generated(args: &generate::GenerateArgs) -> Result<Outcome, Failure> {
+    let mut out = Vec::new();
+    generate::run(args, &mut out).or_usage()?;
+    print_out(&String::from_utf8_lossy(&out))?;
     Ok(Outcome::Done)
 }
 

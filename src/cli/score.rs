@@ -1,23 +1,34 @@
-//! `detbench score`: detections and COCO ground truth to the twelve numbers.
+//! `detbench score`: detections and ground truth to COCO's twelve numbers, or to VOC's.
 
-mod voc;
+pub mod voc;
 
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::accuracy::voc::VocObject;
 use crate::accuracy::{
     ck_rounded, read_image_ids, read_mlperf_log, read_results, score, twelve_lines, AccuracyError,
     CocoScores, GroundTruth, MlperfLog,
 };
+use crate::cli::ground_truth::ground_truth;
+use crate::dataset::{voc_name, Dataset, DatasetError, Request, Truth};
 
 /// What `detbench score` is told.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct ScoreArguments {
     /// COCO ground truth, such as `instances_val2017.json`.
-    #[arg(long, value_name = "GT.json", required_unless_present = "voc")]
+    #[arg(long, value_name = "GT.json", required_unless_present_any = ["voc", "dataset"])]
     pub annotations: Option<PathBuf>,
+    /// A data set in the place of its ground truth: a COCO or Pascal VOC folder, or TFRecords. All its pictures are
+    /// evaluated unless --image-ids says otherwise.
+    #[arg(long, value_name = "PATH", conflicts_with = "voc")]
+    pub dataset: Option<PathBuf>,
+    /// Which part of the data set, such as val2014, VOC's test, or the first word of the records' names.
+    #[arg(long, value_name = "NAME", requires = "dataset")]
+    pub split: Option<String>,
     /// Detections as COCO results: a JSON list of `image_id`, `category_id`, `bbox` and `score`. With --voc a JSON list
     /// of `image`, `class`, `score` and `bbox` (`x_min, y_min, x_max, y_max`, pixels from 1), or a folder with a file
     /// `…_CLASS.txt` for each class (lines of `image score x_min y_min x_max y_max`).
@@ -41,11 +52,11 @@ pub struct ScoreArguments {
     /// Score against a Pascal VOC folder (with `Annotations/`).
     #[arg(long, value_name = "DIR", conflicts_with = "annotations")]
     pub voc: Option<PathBuf>,
-    /// Whose arithmetic.
-    #[arg(long, value_enum, default_value_t, requires = "voc")]
+    /// Whose arithmetic scores VOC.
+    #[arg(long, value_enum, default_value_t)]
     pub voc_style: VocStyleArgument,
-    /// Interpolated at eleven recalls, or the whole area.
-    #[arg(long, value_enum, default_value_t, requires = "voc")]
+    /// VOC interpolated at eleven recalls, or the whole area.
+    #[arg(long, value_enum, default_value_t)]
     pub points: Points,
     /// One JSON document instead of text.
     #[arg(long)]
@@ -59,7 +70,7 @@ pub enum VocStyleArgument {
     Devkit,
     /// pytorch-ssd.
     Ptssd,
-    /// `HiKapok`'s SSD: guarded f64 arithmetic.
+    /// HiKapok's SSD: guarded f64 arithmetic.
     #[default]
     Hikapok,
 }
@@ -97,6 +108,23 @@ pub enum ScoreError {
         /// Which detection, and what is wrong with it.
         source: AccuracyError,
     },
+    /// A data set that cannot be opened.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// A data set without ground truth.
+    #[error("{}: it is {form} without ground truth; pass --annotations FILE", path.display())]
+    NoTruth {
+        /// The data set.
+        path: PathBuf,
+        /// In which form it is kept.
+        form: &'static str,
+    },
+    /// An accuracy log, or rounding, of COCO's with a data set that is VOC's.
+    #[error("{flag} has no meaning for a VOC data set; leave it out")]
+    NotForVoc {
+        /// The flag.
+        flag: &'static str,
+    },
     /// The answer could not be written.
     #[error("the scores could not be written: {0}")]
     Write(#[from] std::io::Error),
@@ -110,7 +138,13 @@ pub fn run(arguments: &ScoreArguments, out: &mut impl Write) -> Result<(), Score
     if let Some(folder) = &arguments.voc {
         return voc::run(arguments, folder, out);
     }
-    let scores = scores(arguments)?;
+    let truth = match truth(arguments)? {
+        Either::Coco(truth) => truth,
+        Either::Voc { images, objects } => {
+            return voc::run_on(arguments, images, objects, out);
+        }
+    };
+    let scores = scores(arguments, &truth)?;
     if arguments.json {
         serde_json::to_writer(
             &mut *out,
@@ -137,16 +171,64 @@ pub fn run(arguments: &ScoreArguments, out: &mut impl Write) -> Result<(), Score
     Ok(())
 }
 
-fn scores(arguments: &ScoreArguments) -> Result<CocoScores, ScoreError> {
+/// The ground truth of either kind.
+enum Either {
+    Coco(GroundTruth),
+    Voc {
+        images: Vec<String>,
+        objects: Vec<VocObject>,
+    },
+}
+
+/// What the annotations say, or the data set.
+fn truth(arguments: &ScoreArguments) -> Result<Either, ScoreError> {
+    let annotations = arguments.annotations.as_deref();
+    let Some(path) = &arguments.dataset else {
+        let file = annotations.expect("clap asks for it without another ground truth");
+        return Ok(Either::Coco(GroundTruth::read(file)?));
+    };
+    let dataset = Dataset::open(&Request {
+        path,
+        annotations,
+        split: arguments.split.as_deref(),
+        skip_missing: true,
+        threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+    })?;
+    match dataset.truth {
+        None => Err(ScoreError::NoTruth {
+            path: path.clone(),
+            form: dataset.form.describe(),
+        }),
+        Some(Truth::Coco(instances)) => Ok(Either::Coco(ground_truth(instances)?)),
+        Some(Truth::Voc(objects)) => {
+            let flags = [
+                ("--mlperf-log", arguments.mlperf_log.is_some()),
+                ("--ck-rounding", arguments.ck_rounding),
+            ];
+            if let Some((flag, _)) = flags.into_iter().find(|(_, given)| *given) {
+                return Err(ScoreError::NotForVoc { flag });
+            }
+            let pictures = dataset.pictures.iter();
+            let images = pictures.map(|picture| voc_name(&picture.file_name).to_owned());
+            Ok(Either::Voc {
+                images: images.collect(),
+                objects,
+            })
+        }
+    }
+}
+
+fn scores(
+    arguments: &ScoreArguments,
+    ground_truth: &GroundTruth,
+) -> Result<CocoScores, ScoreError> {
     let image_ids = arguments
         .image_ids
         .as_deref()
         .map(read_image_ids)
         .transpose()?;
-    let ground_truth = arguments.annotations.as_deref();
-    let ground_truth = GroundTruth::read(ground_truth.expect("clap asks for it without --voc"))?;
     let (mut detections, image_ids) = if let Some(log) = &arguments.mlperf_log {
-        let log = logged(arguments, log, &ground_truth)?;
+        let log = logged(arguments, log, ground_truth)?;
         (log.detections, Some(log.image_ids))
     } else {
         let path = arguments.detections.as_deref();
@@ -156,7 +238,7 @@ fn scores(arguments: &ScoreArguments) -> Result<CocoScores, ScoreError> {
     if arguments.ck_rounding {
         detections = ck_rounded(&detections);
     }
-    let scores = score(&ground_truth, &detections, image_ids.as_deref());
+    let scores = score(ground_truth, &detections, image_ids.as_deref());
     scores.map_err(|source| match (source, &arguments.detections) {
         (
             source @ (AccuracyError::UnknownImage { .. } | AccuracyError::NotANumber { .. }),

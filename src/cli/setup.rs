@@ -108,7 +108,7 @@ pub fn run(arguments: &SetupArgs) -> u8 {
     match super::print_out(&format!("{text}\n")) {
         Ok(()) => report.exit_code(),
         Err(failure) => {
-            eprintln!("error: {failure}");
+            super::print_err(&format!("error: {failure}"));
             failure.code()
         }
     }
@@ -369,7 +369,7 @@ struct Lines;
 
 impl Progress for Lines {
     fn stage(&self, text: &str) {
-        eprintln!("{text}");
+        super::print_err(text);
     }
     fn bytes(&self, _done: u64, _total: u64) {}
 }

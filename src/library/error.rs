@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::coco::CocoError;
 use super::decode::DecodeError;
+use super::place::Place;
 use super::preprocessing::PreprocessingError;
 
 /// Names that a message lists before it only counts.
@@ -23,18 +24,18 @@ pub enum LibraryError {
         source: io::Error,
     },
     /// A picture's file cannot be read.
-    #[error("{}: {source}", path.display())]
+    #[error("{place}: {source}")]
     Read {
         /// The picture.
-        path: PathBuf,
+        place: Place,
         /// What the system said.
         source: io::Error,
     },
     /// A picture's file cannot be decoded.
-    #[error("{}: {source}", path.display())]
+    #[error("{place}: {source}")]
     Decode {
         /// The picture.
-        path: PathBuf,
+        place: Place,
         /// What the decoder said.
         source: DecodeError,
     },

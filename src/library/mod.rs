@@ -16,6 +16,7 @@ mod error;
 mod loading;
 pub mod photos;
 mod pictures;
+mod place;
 mod prepare;
 pub mod preprocessing;
 pub mod resize;
@@ -23,7 +24,10 @@ mod samples;
 mod synthetic;
 
 pub use error::{LibraryError, Note, SizeDifference};
-pub use pictures::{LibraryOptions, PictureEntry, PictureLibrary};
+pub use pictures::{
+    ids_by_name, list_folder, LibraryOptions, ListedPicture, PictureEntry, PictureLibrary,
+};
+pub use place::Place;
 pub use prepare::{Preprocessor, SampleMut};
 pub use samples::{EncodedSamples, LoadedSamples};
 pub use synthetic::SyntheticLibrary;

@@ -1,16 +1,18 @@
-//! A folder of pictures, with or without COCO annotations, as a sample library.
+//! Pictures from files as a sample library: those of a folder, with or without COCO annotations, or
+//! a list that somebody else made.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use super::coco::{read_instances, AnnotationSource, CocoInstances};
 use super::decode::{read_size, DecodeError, PictureFormat};
 use super::loading::{load, load_encoded, on_threads};
+use super::place::Place;
 use super::preprocessing::Preprocessing;
 use super::{
     EncodedSamples, LibraryError, LoadedSamples, Note, Progress, SampleLibrary, SizeDifference,
@@ -42,13 +44,26 @@ impl Default for LibraryOptions {
     }
 }
 
+/// A picture before its file was looked into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedPicture {
+    /// Its name, as the ground truth writes it.
+    pub file_name: String,
+    /// Where its bytes are.
+    pub place: Place,
+    /// What the ground truth calls it.
+    pub image_id: i64,
+    /// Width and height in pixels as the ground truth says it, if it does.
+    pub size: Option<(u32, u32)>,
+}
+
 /// A picture of a [`PictureLibrary`]; its position is its [`SampleIndex`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PictureEntry {
     /// Name relative to the folder, as the annotations write it.
     pub file_name: String,
-    /// Where the file is.
-    pub path: PathBuf,
+    /// Where its bytes are.
+    pub place: Place,
     /// The id in the annotations; without them the number in the file's name, or position + 1.
     pub image_id: i64,
     /// Width in pixels as the annotations say it, else as the file does.
@@ -80,33 +95,48 @@ impl PictureLibrary {
         options: LibraryOptions,
     ) -> Result<(Self, Vec<Note>), LibraryError> {
         preprocessing.check()?;
-        let found = pictures_in(folder)?;
-        let mut notes = Vec::new();
-        let wanted = match &annotations {
-            Some(source) => {
-                let instances = read_instances(source)?;
-                let wanted = annotated(folder, &instances, source, &options, &mut notes)?;
-                notes.extend(not_annotated(&found, &instances));
-                notes.extend(dangling(&instances));
-                wanted
-            }
-            None => by_name(&found),
-        };
-        if wanted.is_empty() {
-            return Err(LibraryError::NoPictures {
-                folder: folder.to_owned(),
-            });
-        }
-        let pictures = with_sizes(folder, wanted, &options, &mut notes)?;
+        let instances = annotations.as_ref().map(read_instances).transpose()?;
+        let truth = annotations.as_ref().zip(instances.as_ref());
+        let (wanted, mut notes) = list_folder(folder, truth, options.skip_missing)?;
         let name = folder.file_name().unwrap_or(folder.as_os_str());
+        let name = name.to_string_lossy().into_owned();
+        let (mut library, more) = Self::of(name, wanted, preprocessing, options)?;
+        library.annotations = annotations;
+        notes.extend(more);
+        Ok((library, notes))
+    }
+
+    /// The pictures of a list, in its order. Every picture's header is read, so broken ones show here.
+    ///
+    /// # Errors
+    /// See [`LibraryError`].
+    pub fn of(
+        name: String,
+        wanted: Vec<ListedPicture>,
+        preprocessing: Preprocessing,
+        options: LibraryOptions,
+    ) -> Result<(Self, Vec<Note>), LibraryError> {
+        preprocessing.check()?;
+        let (pictures, notes) = with_sizes(wanted, &options)?;
         let library = Self {
-            name: name.to_string_lossy().into_owned(),
+            name,
             pictures,
-            annotations,
+            annotations: None,
             preprocessing,
             options,
         };
         Ok((library, notes))
+    }
+
+    /// Leaves only `count` pictures after the first `skip`; fewer where there are not so many.
+    pub fn narrow(&mut self, skip: usize, count: usize) {
+        self.pictures.drain(..skip.min(self.pictures.len()));
+        self.pictures.truncate(count);
+    }
+
+    /// Changes how many samples fit in memory at a time.
+    pub const fn set_performance_count(&mut self, count: NonZeroUsize) {
+        self.options.performance_count = Some(count);
     }
 
     /// The pictures; a sample's index is its position.
@@ -124,11 +154,12 @@ impl PictureLibrary {
         &self.preprocessing
     }
 
-    fn read(&self, index: SampleIndex) -> Result<(&Path, Vec<u8>), LibraryError> {
-        let path = self.pictures[index.as_usize()].path.as_path();
-        fs::read(path)
-            .map(|file| (path, file))
-            .map_err(|source| read_error(path, source))
+    fn read(&self, index: SampleIndex) -> Result<(&Place, Vec<u8>), LibraryError> {
+        let place = &self.pictures[index.as_usize()].place;
+        place
+            .read()
+            .map(|file| (place, file))
+            .map_err(|source| read_error(place, source))
     }
 }
 
@@ -161,10 +192,10 @@ impl SampleLibrary for PictureLibrary {
             threads,
             progress,
             |preprocessor, index, out| {
-                let (path, file) = self.read(index)?;
+                let (place, file) = self.read(index)?;
                 preprocessor
                     .decode_and_prepare(&file, out)
-                    .map_err(|source| decode_error(path, source))
+                    .map_err(|source| decode_error(place, source))
             },
         )
     }
@@ -180,11 +211,33 @@ impl SampleLibrary for PictureLibrary {
     }
 }
 
-/// A picture before its file was looked into.
-struct Wanted {
-    file_name: String,
-    image_id: i64,
-    size: Option<(u32, u32)>,
+/// The pictures of a folder in the order of the annotations' `images` list, or, without annotations,
+/// sorted by name; and what is worth saying about them. No file is opened.
+///
+/// # Errors
+/// [`LibraryError::Folder`], [`LibraryError::NoPictures`] and, unless `skip_missing`, [`LibraryError::MissingPictures`].
+pub fn list_folder(
+    folder: &Path,
+    annotations: Option<(&AnnotationSource, &CocoInstances)>,
+    skip_missing: bool,
+) -> Result<(Vec<ListedPicture>, Vec<Note>), LibraryError> {
+    let found = pictures_in(folder)?;
+    let mut notes = Vec::new();
+    let wanted = match annotations {
+        Some((source, instances)) => {
+            let wanted = annotated(folder, instances, source, skip_missing, &mut notes)?;
+            notes.extend(not_annotated(&found, instances));
+            notes.extend(dangling(instances));
+            wanted
+        }
+        None => by_name(folder, &found),
+    };
+    if wanted.is_empty() {
+        return Err(LibraryError::NoPictures {
+            folder: folder.to_owned(),
+        });
+    }
+    Ok((wanted, notes))
 }
 
 /// Names of the JPEG and PNG files right in `folder`, sorted.
@@ -222,9 +275,9 @@ fn annotated(
     folder: &Path,
     instances: &CocoInstances,
     source: &AnnotationSource,
-    options: &LibraryOptions,
+    skip_missing: bool,
     notes: &mut Vec<Note>,
-) -> Result<Vec<Wanted>, LibraryError> {
+) -> Result<Vec<ListedPicture>, LibraryError> {
     let here = |name: &str| folder.join(name).is_file();
     let (present, missing): (Vec<_>, Vec<_>) = instances
         .images
@@ -235,7 +288,7 @@ fn annotated(
             .iter()
             .map(|image| image.file_name.clone())
             .collect();
-        if !options.skip_missing {
+        if !skip_missing {
             return Err(LibraryError::MissingPictures {
                 annotations: source.to_string(),
                 folder: folder.to_owned(),
@@ -245,8 +298,9 @@ fn annotated(
         }
         notes.push(Note::SkippedMissing { missing });
     }
-    let wanted = present.into_iter().map(|image| Wanted {
+    let wanted = present.into_iter().map(|image| ListedPicture {
         file_name: image.file_name.clone(),
+        place: Place::File(folder.join(&image.file_name)),
         image_id: image.id,
         size: image.size,
     });
@@ -273,19 +327,29 @@ fn dangling(instances: &CocoInstances) -> Option<Note> {
     (count > 0).then_some(Note::DanglingAnnotations { count })
 }
 
-/// Without annotations: COCO's own file names carry the picture's id; otherwise count from one.
-fn by_name(found: &BTreeSet<String>) -> Vec<Wanted> {
-    let numbers: Option<Vec<i64>> = found.iter().map(|name| number_in(name)).collect();
+/// Without annotations, the ids are those of [`ids_by_name`].
+fn by_name(folder: &Path, found: &BTreeSet<String>) -> Vec<ListedPicture> {
+    let names: Vec<&str> = found.iter().map(String::as_str).collect();
+    let ids = ids_by_name(&names);
+    let wanted = names.into_iter().zip(ids);
+    wanted
+        .map(|(name, image_id)| ListedPicture {
+            file_name: name.to_owned(),
+            place: Place::File(folder.join(name)),
+            image_id,
+            size: None,
+        })
+        .collect()
+}
+
+/// COCO's own file names carry the picture's id; where not all names do, or two carry the same one, ids
+/// count from one.
+pub fn ids_by_name(names: &[&str]) -> Vec<i64> {
+    let numbers: Option<Vec<i64>> = names.iter().map(|name| number_in(name)).collect();
     let distinct = |ids: &Vec<i64>| ids.iter().collect::<BTreeSet<_>>().len() == ids.len();
-    let ids = numbers
+    numbers
         .filter(distinct)
-        .unwrap_or_else(|| (1..).take(found.len()).collect());
-    let wanted = found.iter().zip(ids).map(|(name, image_id)| Wanted {
-        file_name: name.clone(),
-        image_id,
-        size: None,
-    });
-    wanted.collect()
+        .unwrap_or_else(|| (1..).take(names.len()).collect())
 }
 
 /// The id in `000000000139.jpg` or `COCO_val2014_000000000139.jpg`.
@@ -296,18 +360,14 @@ fn number_in(name: &str) -> Option<i64> {
     all_digits.then(|| digits.parse().ok()).flatten()
 }
 
-/// Reads every file's header and notes what does not fit.
+/// Reads every picture's header and notes what does not fit.
 fn with_sizes(
-    folder: &Path,
-    wanted: Vec<Wanted>,
+    wanted: Vec<ListedPicture>,
     options: &LibraryOptions,
-    notes: &mut Vec<Note>,
-) -> Result<Vec<PictureEntry>, LibraryError> {
+) -> Result<(Vec<PictureEntry>, Vec<Note>), LibraryError> {
     let headers = on_threads(options.threads, || {
-        let names = wanted.par_iter().map(|picture| &picture.file_name);
-        names
-            .map(|name| read_header(&folder.join(name)))
-            .collect::<Vec<_>>()
+        let places = wanted.par_iter().map(|picture| &picture.place);
+        places.map(read_header).collect::<Vec<_>>()
     })?;
     let mut pictures = Vec::with_capacity(wanted.len());
     let (mut differing, mut misnamed) = (Vec::new(), Vec::new());
@@ -325,13 +385,14 @@ fn with_sizes(
             misnamed.push(picture.file_name.clone());
         }
         pictures.push(PictureEntry {
-            path: folder.join(&picture.file_name),
             file_name: picture.file_name,
+            place: picture.place,
             image_id: picture.image_id,
             width: size.0,
             height: size.1,
         });
     }
+    let mut notes = Vec::new();
     if !differing.is_empty() {
         notes.push(Note::SizeDiffers {
             pictures: differing,
@@ -340,36 +401,33 @@ fn with_sizes(
     if !misnamed.is_empty() {
         notes.push(Note::WrongExtension { pictures: misnamed });
     }
-    Ok(pictures)
+    Ok((pictures, notes))
 }
 
 /// Width and height, and what kind of file it really is.
-fn read_header(path: &Path) -> Result<((u32, u32), PictureFormat), LibraryError> {
-    let failed = |source| read_error(path, source);
-    let mut file = File::open(path).map_err(failed)?;
-    let mut bytes = Vec::new();
-    let mut limited = Read::take(&mut file, HEADER_BYTES);
-    limited.read_to_end(&mut bytes).map_err(failed)?;
+fn read_header(place: &Place) -> Result<((u32, u32), PictureFormat), LibraryError> {
+    let failed = |source| read_error(place, source);
+    let mut bytes = place.read_start(HEADER_BYTES).map_err(failed)?;
     let mut size = read_size(&bytes);
     if matches!(size, Err(DecodeError::EndsEarly { .. })) {
-        file.read_to_end(&mut bytes).map_err(failed)?;
+        bytes = place.read().map_err(failed)?;
         size = read_size(&bytes);
     }
-    let size = size.map_err(|source| decode_error(path, source))?;
+    let size = size.map_err(|source| decode_error(place, source))?;
     let format = PictureFormat::of(&bytes).expect("a size was read from it");
     Ok((size, format))
 }
 
-fn read_error(path: &Path, source: io::Error) -> LibraryError {
+fn read_error(place: &Place, source: io::Error) -> LibraryError {
     LibraryError::Read {
-        path: path.to_owned(),
+        place: place.clone(),
         source,
     }
 }
 
-fn decode_error(path: &Path, source: DecodeError) -> LibraryError {
+fn decode_error(place: &Place, source: DecodeError) -> LibraryError {
     LibraryError::Decode {
-        path: path.to_owned(),
+        place: place.clone(),
         source,
     }
 }
@@ -390,14 +448,7 @@ mod tests {
 
     #[test]
     fn without_distinct_numbers_ids_count_from_one() {
-        let ids = |names: &[&str]| {
-            let found = names.iter().map(|&name| name.to_owned()).collect();
-            let wanted = by_name(&found);
-            wanted
-                .iter()
-                .map(|picture| picture.image_id)
-                .collect::<Vec<_>>()
-        };
+        let ids = ids_by_name;
         assert_eq!(ids(&["7.jpg", "9.jpg"]), [7, 9]);
         assert_eq!(ids(&["7.jpg", "cat.jpg"]), [1, 2]);
         assert_eq!(ids(&["2007_1.jpg", "2008_1.jpg"]), [1, 2]);

@@ -41,6 +41,11 @@ pub struct ModelDescription {
     pub labels: Labels,
     /// What else one should know.
     pub notes: String,
+    /// Whether its weights were learned.
+    pub weights: Weights,
+    /// Arithmetic operations of one inference of one picture, a multiply-add counted as two, any other
+    /// addition, comparison or product as one; `None` where nobody has counted them.
+    pub operations: Option<u64>,
     /// The files that hold it; any of them will do.
     pub files: Vec<ModelFile>,
     /// What it takes.
@@ -63,6 +68,10 @@ struct ModelKeys {
     labels: Labels,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     notes: String,
+    #[serde(default, skip_serializing_if = "Weights::are_trained")]
+    weights: Weights,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    operations: Option<u64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     files: Vec<ModelFile>,
     input: InputDescription,
@@ -142,6 +151,32 @@ impl Precision {
     }
 }
 
+/// Where a model's weights come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Weights {
+    /// Learned from pictures.
+    #[default]
+    Trained,
+    /// Drawn from a seed: the layers cost what a trained model's cost, but find nothing.
+    Synthetic,
+}
+
+impl Weights {
+    /// The word for it in files and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Trained => "trained",
+            Self::Synthetic => "synthetic",
+        }
+    }
+
+    /// Whether they were learned, so that accuracy means something.
+    pub const fn are_trained(&self) -> bool {
+        matches!(self, Self::Trained)
+    }
+}
+
 /// A data set that models are trained for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -150,6 +185,16 @@ pub enum Dataset {
     Coco,
     /// Pascal Visual Object Classes.
     Voc,
+}
+
+impl Dataset {
+    /// Its name for people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Coco => "COCO",
+            Self::Voc => "Pascal VOC",
+        }
+    }
 }
 
 /// A file that holds a model.
@@ -256,6 +301,8 @@ impl From<&ModelDescription> for ModelKeys {
             licence: model.licence.clone(),
             labels: model.labels.clone(),
             notes: model.notes.clone(),
+            weights: model.weights,
+            operations: model.operations,
             files: model.files.clone(),
             input: model.input.clone(),
             detections,
@@ -305,6 +352,8 @@ impl ModelDescription {
             licence: keys.licence,
             labels: keys.labels,
             notes: keys.notes,
+            weights: keys.weights,
+            operations: keys.operations,
             files: keys.files,
             input: keys.input,
             outputs,
@@ -346,6 +395,12 @@ impl ModelDescription {
                 "sha256",
                 format!("{:?}", wrong_hash.cloned().unwrap_or_default()),
                 "64 hexadecimal digits",
+            ),
+            (
+                self.operations != Some(0),
+                "operations",
+                "0".to_owned(),
+                "above 0, or absent where they are not known",
             ),
         ];
         match &self.outputs {
@@ -516,6 +571,36 @@ mod tests {
                 line <= changed && changed - line <= 8,
                 "{to}: line {changed}: {error}"
             );
+        }
+    }
+
+    #[test]
+    fn weights_are_trained_and_operations_unknown_unless_the_file_says_otherwise() {
+        let lines = TEXT.lines().filter(|line| !line.starts_with("operations"));
+        let bare: Vec<&str> = lines.collect();
+        let bare = bare.join("\n");
+        let plain = parse(&bare).unwrap();
+        assert_eq!(plain.weights, Weights::Trained);
+        assert_eq!(plain.operations, None);
+        let head = |keys: &str| bare.replacen("labels =", &format!("{keys}\nlabels ="), 1);
+        let told = parse(&head("weights = \"synthetic\"\noperations = 2_490_000_000")).unwrap();
+        assert_eq!(told.weights, Weights::Synthetic);
+        assert_eq!(told.operations, Some(2_490_000_000));
+        let again = parse(&told.to_toml()).unwrap();
+        assert_eq!(again, told);
+        let trained = parse(&head("weights = \"trained\"")).unwrap();
+        assert!(!trained.to_toml().contains("weights"));
+        for (keys, expected) in [
+            ("weights = \"sythetic\"", "`sythetic`"),
+            (
+                "operations = 0 #",
+                "`operations` is 0, but should be above 0",
+            ),
+            ("operations = -1", "-1"),
+            ("operations = 2.5", "floating point"),
+        ] {
+            let error = parse(&head(keys)).unwrap_err().to_string();
+            assert!(error.contains(expected), "{keys}: {error}");
         }
     }
 

@@ -4,7 +4,9 @@
 //! says. Nothing here runs a model.
 
 pub mod anchors;
+pub mod architecture;
 pub mod description;
+pub mod half;
 pub mod known;
 pub mod labels;
 pub mod npy;
@@ -13,8 +15,10 @@ pub mod reading;
 pub mod resolve;
 pub mod signature;
 pub mod tfjs;
+pub mod tflite;
 
 pub use anchors::AnchorSpec;
+pub use architecture::Architecture;
 pub use description::ModelDescription;
 pub use labels::Labels;
 pub use reading::Reading;

@@ -199,6 +199,7 @@ fn resolve_name(
         });
     }
     Err(ResolveError::NotHere {
+        plan: known::architecture(&owner.name),
         name: owner.name,
         files: owner.files.into_iter().map(|file| file.name).collect(),
         searched: folders

@@ -300,6 +300,34 @@ mod tests {
     }
 
     #[test]
+    fn on_a_smaller_machine_a_preset_is_scaled_or_refused_with_the_reason() {
+        let root = cascade_lake();
+        // Four cores of socket 0 are allowed.
+        let cpus: CpuList = "0-3".parse().unwrap();
+        let topology = Topology::read(root.path(), &cpus);
+        let quota = CpuQuota::Unlimited;
+        let allowance = Allowance { cpus, quota };
+        let planned = |name: &str| {
+            let preset = MachinePreset::find(name).unwrap();
+            plan(&preset.placement, &topology, &allowance)
+        };
+        // What says "a socket" takes what there is of it; what says a number of cores needs them.
+        let batch = planned("clx-28c-batch").unwrap();
+        assert_eq!(
+            (batch.instances.len(), batch.instances[0].intra_threads),
+            (1, 4)
+        );
+        assert_eq!(planned("clx-28c-online").unwrap().instances.len(), 1);
+        for (name, needed) in [("clx-28c", "28 cores"), ("clx-28c-ssd-vgg16", "21 cores")] {
+            let told = planned(name).unwrap_err().to_string();
+            assert!(
+                told.contains(needed) && told.contains("4 are usable"),
+                "{told}"
+            );
+        }
+    }
+
+    #[test]
     fn the_presets_fit_the_machine_that_they_are_named_after() {
         let root = cascade_lake();
         let cpus: CpuList = "0-111".parse().unwrap();

@@ -15,6 +15,9 @@ use crate::units::{Latency, Quantile};
 /// Raised when a key changes its meaning or goes away.
 pub const SCHEMA_VERSION: u32 = 1;
 
+/// The word for weights that were drawn and not trained.
+pub const SYNTHETIC: &str = "synthetic";
+
 /// What `run --json` prints.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Document {
@@ -37,6 +40,8 @@ pub struct RunEntry {
     pub model: String,
     /// `fp32` or `int8`.
     pub precision: String,
+    /// `trained` or `synthetic`; null where no model ran.
+    pub weights: Option<&'static str>,
     /// Whether every rule was kept.
     pub valid: Option<bool>,
     /// The rules that were broken, a sentence each.
@@ -115,11 +120,11 @@ pub struct LayoutEntry {
 /// What the model found.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct AccuracyEntry {
-    /// Whose rules: `coco`.
+    /// Whose rules: `coco` or `voc`.
     pub metric: &'static str,
-    /// The first of the numbers.
+    /// The one number: COCO's mean over `IoU` 0.50 to 0.95, VOC's at 0.5.
     pub map: f64,
-    /// The twelve numbers of pycocotools, in its order.
+    /// The twelve numbers of pycocotools, in its order; of VOC the average precision of each class.
     pub stats: Vec<f64>,
     /// Pictures that were scored.
     pub picture_count: usize,
@@ -135,6 +140,7 @@ impl RunEntry {
             nms,
             model: model.to_owned(),
             precision: precision.to_owned(),
+            weights: None,
             valid: None,
             invalid_reasons: Vec::new(),
             query_count: None,
@@ -153,6 +159,11 @@ impl RunEntry {
             accuracy: None,
             peak: None,
         }
+    }
+
+    /// Whether what the model finds means nothing, because nobody trained it.
+    pub fn is_synthetic(&self) -> bool {
+        self.weights == Some(SYNTHETIC)
     }
 
     /// Fills in what a run showed.

@@ -25,6 +25,23 @@ pub fn write_tail(out: &mut dyn Write, entry: &RunEntry) -> io::Result<()> {
     writeln!(out, "Ran inference with batch size {batch_size}")
 }
 
+/// The lines of `infer_detections.py` and of its older form: steps, the time of a batch (`step_ms`), and samples a second.
+pub fn sample_lines(
+    entry: &RunEntry,
+    steps: u64,
+    warm_up: &str,
+    step_ms: f64,
+    rate: f64,
+) -> String {
+    let batch_size = entry.layout.as_ref().map_or(1, |layout| layout.batch_size);
+    format!(
+        "total iteration is {steps}\nwarm up iteration is {warm_up}\nBatchsize: {batch_size}\n\
+         Time spent per BATCH: {step_ms:10.4} ms\nTotal samples/sec: {rate:10.4} samples/s\n\
+         Avg. Duration per Step:{}\n",
+        step_ms / 1e3
+    )
+}
+
 /// Writes where the log is, which is the last line.
 ///
 /// # Errors

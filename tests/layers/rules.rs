@@ -102,6 +102,7 @@ fn a_privilege_that_was_not_given_is_found() {
         ("src/library/mod.rs", "fn f() { println!(\"a\") }"),
         ("src/cli/mod.rs", "fn f() { print!(\"a\") }"),
         ("src/model/mod.rs", "fn f() { std::eprintln!(\"a\") }"),
+        ("src/cli/mod.rs", "fn f() { eprintln!(\"a\") }"),
         ("src/drive/mod.rs", "use std::time::{Duration, Instant};"),
         ("src/model/mod.rs", "use std::io; fn f() { io::stdout() }"),
         ("src/drive/mod.rs", "fn f() { thread::sleep(x) }"),
@@ -114,7 +115,7 @@ fn a_privilege_that_was_not_given_is_found() {
     }
     for (path, text) in [
         ("src/runtime/load.rs", "use ort::session::Session;"),
-        ("src/cli/mod.rs", "fn f() { eprintln!(\"a\") }"),
+        ("src/cli/mod.rs", "fn f() { print_err(\"a\") }"),
         ("src/clock/monotonic.rs", "use std::time::Instant;"),
         ("src/library/mod.rs", "use std::time::Duration;"),
         (

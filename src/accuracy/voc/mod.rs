@@ -3,13 +3,21 @@
 //! All boxes here are as VOC's files hold them: `x_min, y_min, x_max, y_max` in pixels, counted from one, both ends
 //! inside the box. Each style shifts them as its original does.
 
+mod names;
 mod read;
+
+use std::collections::{BTreeSet, HashMap};
 
 use serde::{Serialize, Serializer};
 
-pub use read::{read_annotations, read_detections, read_image_names, AnnotationProblem};
+pub use names::{coco_name, voc_name};
+pub use read::{
+    parse_annotation, read_annotations, read_detections, read_image_names, write_detections,
+    AnnotationProblem,
+};
 
 use super::coco::mean;
+use crate::postprocess::Detection;
 
 /// Whose arithmetic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -19,7 +27,7 @@ pub enum VocStyle {
     Devkit,
     /// pytorch-ssd's `eval_ssd.py`: f32 boxes, 1e-5 in the denominator, a match above 0.5.
     Ptssd,
-    /// `HiKapok`'s `voc_eval.py`: f64, ground truth shifted and detections not, precision guarded against 0/0.
+    /// HiKapok's `voc_eval.py`: f64, ground truth shifted and detections not, precision guarded against 0/0.
     Hikapok,
 }
 
@@ -34,6 +42,8 @@ pub struct VocObject {
     pub corners: [f64; 4],
     /// Neither finding nor missing it counts.
     pub is_difficult: bool,
+    /// It goes on outside the picture; of no weight in scoring.
+    pub is_truncated: bool,
 }
 
 /// A detection.
@@ -47,6 +57,114 @@ pub struct VocDetection {
     pub score: f64,
     /// As in the file: counted from one.
     pub corners: [f64; 4],
+}
+
+impl VocDetection {
+    /// A detection in the pixels of its picture, as a style's own program writes it down before it scores: all count pixels
+    /// from one, pytorch-ssd in `f32`, and HiKapok's cuts what is behind the point. `None` for a box that has no pixels left then.
+    pub fn from_detection(
+        detection: &Detection,
+        image: &str,
+        class: &str,
+        (width, height): (u32, u32),
+        style: VocStyle,
+    ) -> Option<Self> {
+        let Detection {
+            y_min,
+            x_min,
+            y_max,
+            x_max,
+            score,
+            ..
+        } = *detection;
+        let edges = [
+            (x_min, width),
+            (y_min, height),
+            (x_max, width),
+            (y_max, height),
+        ];
+        let corners = match style {
+            VocStyle::Devkit => edges.map(|(share, side)| f64::from(share) * f64::from(side) + 1.0),
+            VocStyle::Ptssd => edges.map(|(share, side)| f64::from(share * side as f32 + 1.0)),
+            VocStyle::Hikapok => {
+                edges.map(|(share, side)| f64::from((share * side as f32).trunc()) + 1.0)
+            }
+        };
+        let has_pixels = corners[2] > corners[0] && corners[3] > corners[1];
+        (has_pixels || style != VocStyle::Hikapok).then(|| Self {
+            image: image.to_owned(),
+            class: class.to_owned(),
+            score: f64::from(score),
+            corners,
+        })
+    }
+}
+
+/// What came of all classes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VocScores {
+    /// Whose arithmetic it was.
+    pub style: VocStyle,
+    /// Over which recalls.
+    pub points: VocPoints,
+    /// The mean over the classes.
+    pub map: f64,
+    /// In the order of the classes.
+    pub per_class: Vec<VocClassScore>,
+}
+
+/// Over which recalls precision is averaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VocPoints {
+    /// VOC 2007's eleven.
+    Eleven,
+    /// The whole area under the curve.
+    All,
+}
+
+impl VocPoints {
+    /// The word for it on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Eleven => "11",
+            Self::All => "all",
+        }
+    }
+
+    /// A class's value.
+    pub const fn of(self, class: &VocClassScore) -> f64 {
+        match self {
+            Self::Eleven => class.ap_11,
+            Self::All => class.ap_all,
+        }
+    }
+}
+
+/// Scores VOC's twenty classes, or, when the objects or detections have others, those they have, by name.
+pub fn score_all(
+    objects: &[VocObject],
+    detections: &[VocDetection],
+    style: VocStyle,
+    points: VocPoints,
+) -> VocScores {
+    let of_objects = objects.iter().map(|object| object.class.as_str());
+    let present: BTreeSet<&str> = of_objects
+        .chain(detections.iter().map(|detection| detection.class.as_str()))
+        .collect();
+    let classes: Vec<&str> = if present.iter().all(|class| CLASSES.contains(class)) {
+        CLASSES.into()
+    } else {
+        present.into_iter().collect()
+    };
+    let score = |class: &&str| score_class(class, objects, detections, style);
+    let per_class: Vec<VocClassScore> = classes.iter().map(score).collect();
+    let values: Vec<f64> = per_class.iter().map(|class| points.of(class)).collect();
+    VocScores {
+        style,
+        points,
+        map: mean_average_precision(&values, style),
+        per_class,
+    }
 }
 
 /// What came of one class.
@@ -102,12 +220,26 @@ pub const CLASSES: [&str; 20] = [
     "tvmonitor",
 ];
 
+/// A detection finds an object when they overlap so much.
+const LEAST_IOU: f64 = 0.5;
+
 /// Scores one class; detections of equal score keep their order.
 pub fn score_class(
     class: &str,
     objects: &[VocObject],
     detections: &[VocDetection],
     style: VocStyle,
+) -> VocClassScore {
+    score_class_above(class, objects, detections, style, LEAST_IOU)
+}
+
+/// As [`score_class`], for another least overlap of a detection with what it found.
+pub fn score_class_above(
+    class: &str,
+    objects: &[VocObject],
+    detections: &[VocDetection],
+    style: VocStyle,
+    least_iou: f64,
 ) -> VocClassScore {
     let objects: Vec<&VocObject> = objects.iter().filter(|one| one.class == class).collect();
     let mut found: Vec<&VocDetection> =
@@ -121,8 +253,17 @@ pub fn score_class(
     let mut taken = vec![false; objects.len()];
     let (mut right, mut wrong) = (0_u32, 0_u32);
     let (mut recall, mut precision) = (Vec::new(), Vec::new());
+    let mut by_image: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (index, object) in objects.iter().enumerate() {
+        by_image
+            .entry(object.image.as_str())
+            .or_default()
+            .push(index);
+    }
     for detection in &found {
-        match style.best(detection, &objects) {
+        let here = by_image.get(detection.image.as_str());
+        let here = here.map_or(&[][..], Vec::as_slice);
+        match style.best(detection, &objects, here, least_iou) {
             Some(best) if objects[best].is_difficult => {}
             Some(best) if !taken[best] => {
                 taken[best] = true;
@@ -170,23 +311,26 @@ impl VocStyle {
         }
     }
 
-    /// The object that a detection overlaps most, if that is enough; the first one of equals, whether or not it
-    /// was found already.
-    fn best(self, detection: &VocDetection, objects: &[&VocObject]) -> Option<usize> {
+    /// Of the objects in its picture (`here`), the one that a detection overlaps most, if that is enough; the first one of
+    /// equals, whether or not it was found already.
+    fn best(
+        self,
+        detection: &VocDetection,
+        objects: &[&VocObject],
+        here: &[usize],
+        least: f64,
+    ) -> Option<usize> {
         let mut best = None;
         let mut most = f64::NEG_INFINITY;
-        for (index, object) in objects.iter().enumerate() {
-            if object.image != detection.image {
-                continue;
-            }
-            let overlap = self.iou(&object.corners, &detection.corners);
+        for &index in here {
+            let overlap = self.iou(&objects[index].corners, &detection.corners);
             if overlap > most {
                 (most, best) = (overlap, Some(index));
             }
         }
         let is_enough = match self {
-            Self::Devkit => most >= 0.5,
-            Self::Ptssd | Self::Hikapok => most > 0.5,
+            Self::Devkit => most >= least,
+            Self::Ptssd | Self::Hikapok => most > least,
         };
         best.filter(|_| is_enough)
     }

@@ -1,9 +1,10 @@
 //! VOC's files: annotations as XML, detections as text by class or as one JSON list.
 
 use std::fs;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{VocDetection, VocObject};
 use crate::accuracy::AccuracyError;
@@ -80,7 +81,11 @@ pub enum AnnotationProblem {
     },
 }
 
-fn parse_annotation(
+/// Adds the objects of an annotation file's text to a list, as those of the picture `image`.
+///
+/// # Errors
+/// [`AnnotationProblem`].
+pub fn parse_annotation(
     text: &str,
     image: &str,
     objects: &mut Vec<VocObject>,
@@ -109,6 +114,7 @@ fn parse_annotation(
             class: words("name").ok_or_else(|| lacks("name"))?.to_owned(),
             corners: [edge("xmin")?, edge("ymin")?, edge("xmax")?, edge("ymax")?],
             is_difficult: words("difficult").is_some_and(|word| word != "0"),
+            is_truncated: words("truncated").is_some_and(|word| word != "0"),
         });
     }
     Ok(())
@@ -127,7 +133,7 @@ pub fn read_image_names(path: &Path) -> Result<Vec<String>, AccuracyError> {
 }
 
 /// One entry of a JSON list of detections.
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 struct Entry {
     image: String,
     class: String,
@@ -172,6 +178,37 @@ pub fn read_detections(path: &Path) -> Result<Vec<VocDetection>, AccuracyError> 
             value: f64::NAN,
         }),
     }
+}
+
+/// Writes detections as the JSON list that [`read_detections`] reads, each number with the fewest digits that read back the same.
+///
+/// # Errors
+/// [`AccuracyError::NotANumber`] for what JSON cannot hold, before anything is written; [`AccuracyError::Write`].
+pub fn write_detections(path: &Path, detections: &[VocDetection]) -> Result<(), AccuracyError> {
+    for (index, detection) in detections.iter().enumerate() {
+        let numbers = detection.corners.iter().map(|&edge| ("bbox", edge));
+        for (key, value) in numbers.chain([("score", detection.score)]) {
+            if !value.is_finite() {
+                return Err(AccuracyError::NotANumber { index, key, value });
+            }
+        }
+    }
+    let entries: Vec<Entry> = detections
+        .iter()
+        .map(|detection| Entry {
+            image: detection.image.clone(),
+            class: detection.class.clone(),
+            score: detection.score,
+            bbox: detection.corners,
+        })
+        .collect();
+    let failed = |source| AccuracyError::Write {
+        path: path.to_owned(),
+        source,
+    };
+    let mut file = BufWriter::new(fs::File::create(path).map_err(failed)?);
+    serde_json::to_writer(&mut file, &entries).map_err(|error| failed(error.into()))?;
+    file.flush().map_err(failed)
 }
 
 fn parse_lines(

@@ -4,9 +4,10 @@
 //! pictures as the batch has. Words that are none of Intel's are detbench's own and stay.
 
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::{Dialect, DialectError, Located, Told};
+use super::words::value_of;
+use super::{Dialect, DialectError, Ending, Surroundings, Told};
 use crate::model::description::Precision;
 use crate::model::known;
 
@@ -17,17 +18,40 @@ const STEPS: u64 = 50;
 const WARM_UP_STEPS: &str = "10";
 
 /// Names of the model zoo for models that have another name here.
-const ALIASES: [(&str, &str); 2] = [
+const ALIASES: [(&str, &str); 7] = [
     ("ssd-mobilenet", "ssd-mobilenet-v1"),
     ("ssd-resnet34", "ssd-resnet34-1200"),
+    ("ssdvgg16", "ssd-vgg16"),
+    ("ssd-vgg16-300", "ssd-vgg16"),
+    ("ssd-resnet50-fpn", "ssd-resnet50-fpn-640"),
+    ("faster-rcnn", "faster-rcnn-r50-fpn"),
+    ("mask-rcnn", "mask-rcnn-r50-fpn"),
 ];
 
 /// Flags without a meaning here that take a value, and why they have none.
-const UNUSED: [(&str, &str); 3] = [
+const UNUSED: [(&str, &str); 6] = [
     ("--framework", "models run in ONNX Runtime"),
     ("--docker-image", "nothing runs in a container"),
+    ("--volume", "nothing runs in a container"),
     ("--model-source-dir", "no source of the model is needed"),
+    ("--checkpoint", "the graph has its weights"),
+    ("--output-results", "the run folder has the results"),
 ];
+
+/// The one model whose script ends in `Batch size = …` alone.
+const ENDS_IN_IMAGES: &str = "ssd-vgg16";
+
+/// How the log of `launch_benchmark.py` ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tail {
+    /// Steps, and those of warm-up as they were typed.
+    pub steps: (u64, String),
+    /// Whether the lines of `infer_detections.py`, the script of all detectors but SSD-VGG16, come before the
+    /// documented ones.
+    pub has_sample_lines: bool,
+    /// As `--numa-cores-per-instance` says it: a log for each instance, and one for all.
+    pub cores_per_instance: Option<String>,
+}
 
 /// Short forms.
 const SHORT: [(&str, &str); 14] = [
@@ -53,11 +77,11 @@ const SHORT: [(&str, &str); 14] = [
 /// [`DialectError`].
 pub fn translate(
     words: &[OsString],
-    locate: &dyn Fn(&Path) -> Result<Located, DialectError>,
+    around: Surroundings<'_>,
 ) -> Result<(Vec<OsString>, Told), DialectError> {
     let mut launch = Launch::default();
     launch.read(words)?;
-    launch.conclude(locate)
+    launch.conclude(around)
 }
 
 /// What the words say.
@@ -69,7 +93,10 @@ struct Launch {
     data_location: Option<PathBuf>,
     batch_size: Option<u32>,
     steps: Option<u64>,
-    has_warm_up: bool,
+    warm_up: Option<String>,
+    cores_per_instance: Option<String>,
+    /// Cores and threads of the instance, by Intel's flags.
+    threads: Vec<(String, String)>,
     data_threads: Vec<u32>,
     accuracy_only: bool,
     benchmark_only: bool,
@@ -112,6 +139,8 @@ impl Launch {
                 "--accuracy-only" => self.accuracy_only = true,
                 "--benchmark-only" => self.benchmark_only = true,
                 "--verbose" => self.note("--verbose", "a run always says what it does"),
+                "--debug" => self.note("--debug", "nothing runs in a container"),
+                "--synthetic-data" => self.ours.push("--synthetic".into()),
                 "--disable-tcmalloc" => {
                     // Its value is optional: the next word is one only when it is a truth value.
                     let value = inline.or_else(|| {
@@ -177,8 +206,22 @@ impl Launch {
                 self.steps = Some(steps.ok_or_else(|| wrong("give a whole number above zero"))?);
             }
             "--warmup-steps" => {
-                self.has_warm_up = true;
+                self.warm_up = Some(value.to_owned());
                 self.pass("--warmup", value);
+            }
+            "--numa-cores-per-instance" => {
+                let is_count = value.parse::<u32>().is_ok_and(|count| count > 0);
+                if value != "socket" && !is_count {
+                    return Err(wrong("give a number of cores above zero, or socket"));
+                }
+                self.cores_per_instance = Some(value.to_owned());
+            }
+            "--num-instances" => self.pass("--instances", value),
+            "--input-size" if value == "1200" => {}
+            "--input-size" => {
+                return Err(wrong(
+                    "by name only the network of 1200 is known; pass the other with --in-graph FILE.onnx",
+                ))
             }
             "--data-num-inter-threads" | "--data-num-intra-threads" => {
                 let count = value
@@ -190,10 +233,10 @@ impl Launch {
             }
             // Intel's word for "all of them", which is the default here.
             "--socket-id" | "--num-cores" if value == "-1" => {}
-            "--num-cores" => self.pass("--cores-per-instance", value),
             "--socket-id" => self.pass("--socket-id", value),
-            "--num-intra-threads" => self.pass("--intra-threads", value),
-            "--num-inter-threads" => self.pass("--inter-threads", value),
+            "--num-cores" | "--num-intra-threads" | "--num-inter-threads" => {
+                self.threads.push((flag.to_owned(), value.to_owned()));
+            }
             _ => {
                 let why = UNUSED.iter().find(|(unused, _)| *unused == flag);
                 let (_, why) = why.expect("takes_value knows only these");
@@ -222,19 +265,22 @@ impl Launch {
         self.ours.iter().any(is_it)
     }
 
-    fn conclude(
-        mut self,
-        locate: &dyn Fn(&Path) -> Result<Located, DialectError>,
-    ) -> Result<(Vec<OsString>, Told), DialectError> {
+    fn conclude(mut self, around: Surroundings<'_>) -> Result<(Vec<OsString>, Told), DialectError> {
         let excluded = ["--find-peak", "--sut", "--json"];
         if let Some(flag) = excluded.into_iter().find(|flag| self.has(flag)) {
-            return Err(DialectError::Excluded { flag });
+            let dialect = Dialect::Intel;
+            return Err(DialectError::Excluded { flag, dialect });
         }
         if self.accuracy_only && self.benchmark_only {
             let flag = "--accuracy-only with --benchmark-only";
-            return Err(DialectError::Excluded { flag });
+            let dialect = Dialect::Intel;
+            return Err(DialectError::Excluded { flag, dialect });
         }
-        let missing = |flag, expected| DialectError::Missing { flag, expected };
+        let missing = |flag, expected| DialectError::Missing {
+            dialect: Dialect::Intel,
+            flag,
+            expected,
+        };
         let model_name = self.model_name.take();
         let model_name = model_name
             .ok_or_else(|| missing("--model-name", "ssd-mobilenet, ssd_vgg16 or another name"))?;
@@ -244,18 +290,35 @@ impl Launch {
         let own = std::mem::take(&mut self.ours);
         let mut launch = Self { ours: own, ..self };
         let mut words = launch.model(&model_name, precision)?;
-        words.extend(launch.data(locate)?);
-        words.extend(launch.load());
-        let names_no_graph = launch.in_graph.is_none() && !launch.has("--model");
+        words.extend(launch.data()?);
+        words.extend(launch.threads_that_fit(around));
+        let ending = Ending::Intel(launch.tail(&model_name));
+        words.extend(launch.load(around));
+        let names_graph = launch.in_graph.is_some() || launch.has("--model");
         words.append(&mut launch.ours);
         let told = Told {
             dialect: Dialect::Intel,
             model_name,
-            precision,
-            names_no_graph,
+            precision: Some((precision, "--precision")),
+            named_by: (!names_graph).then_some(("--model-name", "--in-graph FILE.onnx")),
+            ending,
             notes: launch.notes,
         };
         Ok((words, told))
+    }
+
+    fn tail(&self, model_name: &str) -> Tail {
+        let steps = self.steps.unwrap_or(STEPS);
+        let warm_up = self.warm_up.as_deref().unwrap_or(WARM_UP_STEPS);
+        let in_images = plain_name(model_name).starts_with(ENDS_IN_IMAGES);
+        Tail {
+            steps: (steps, warm_up.to_owned()),
+            has_sample_lines: !in_images,
+            cores_per_instance: self
+                .cores_per_instance
+                .clone()
+                .filter(|_| !self.accuracy_only),
+        }
     }
 
     /// The graph: the one given, else that of a known model.
@@ -264,17 +327,20 @@ impl Launch {
             return Ok(Vec::new());
         }
         if let Some(path) = &self.in_graph {
-            if path.extension().is_some_and(|extension| extension == "pb") {
-                return Err(DialectError::FrozenGraph { path: path.clone() });
+            let other = ["pb", "pbtxt", "tflite", "pth", "pt", "ckpt", "meta"];
+            let extension = path.extension().and_then(|extension| extension.to_str());
+            if extension.is_some_and(|extension| other.contains(&extension)) {
+                return Err(DialectError::OtherGraph {
+                    flag: "--in-graph",
+                    path: path.clone(),
+                });
             }
             return Ok(vec!["--model".into(), path.clone().into()]);
         }
-        let plain = name.replace('_', "-").to_ascii_lowercase();
-        let alias = ALIASES.iter().find(|(alias, _)| *alias == plain);
-        let plain = alias.map_or(plain.as_str(), |(_, ours)| ours);
+        let plain = plain_name(name);
         let with_precision = match precision {
             Precision::Int8 if !plain.ends_with("-int8") => format!("{plain}-int8"),
-            _ => plain.to_owned(),
+            _ => plain,
         };
         match known::find(&with_precision) {
             Some(model) => Ok(vec!["--model".into(), model.name.into()]),
@@ -285,28 +351,38 @@ impl Launch {
         }
     }
 
+    /// Threads as they were asked for, or as many as there are cores: the published numbers are of a machine of 28.
+    fn threads_that_fit(&mut self, around: Surroundings<'_>) -> Vec<OsString> {
+        let cores = (around.instances)("1").unwrap_or(usize::MAX);
+        let mut words = Vec::new();
+        for (flag, value) in std::mem::take(&mut self.threads) {
+            let own = match flag.as_str() {
+                "--num-cores" => "--cores-per-instance",
+                "--num-intra-threads" => "--intra-threads",
+                _ => "--inter-threads",
+            };
+            // What is no number is refused by detbench's own flag.
+            let asked = value.parse::<usize>().ok().filter(|asked| *asked > cores);
+            if asked.is_some() {
+                self.notes.push(format!(
+                    "{flag} {value} is more than the {cores} cores that this process may use: {cores} are taken."
+                ));
+            }
+            let taken = asked.map_or(value, |_| cores.to_string());
+            words.push(format!("{own}={taken}").into());
+        }
+        words
+    }
+
     /// The pictures, or dummy data where none are named.
-    fn data(
-        &self,
-        locate: &dyn Fn(&Path) -> Result<Located, DialectError>,
-    ) -> Result<Vec<OsString>, DialectError> {
+    fn data(&self) -> Result<Vec<OsString>, DialectError> {
         let mut words: Vec<OsString> = Vec::new();
+        let own = ["--images", "--dataset", "--synthetic"];
         match &self.data_location {
-            _ if self.has("--images") || self.has("--synthetic") => {}
+            _ if own.iter().any(|flag| self.has(flag)) => {}
             None if self.accuracy_only => return Err(DialectError::AccuracyOfDummyData),
             None => words.push("--synthetic".into()),
-            Some(location) => {
-                let located = locate(location)?;
-                words.extend(["--images".into(), located.images.clone().into()]);
-                match located.annotations {
-                    _ if !self.accuracy_only || self.has("--annotations") => {}
-                    Some(file) => words.extend(["--annotations".into(), file.into()]),
-                    None => {
-                        let path = located.images;
-                        return Err(DialectError::NoAnnotations { path });
-                    }
-                }
-            }
+            Some(location) => words.extend(["--dataset".into(), location.into()]),
         }
         if let Some(most) = self.data_threads.iter().max() {
             words.push(format!("--preproc-threads={most}").into());
@@ -315,7 +391,7 @@ impl Launch {
     }
 
     /// How it is measured.
-    fn load(&mut self) -> Vec<OsString> {
+    fn load(&mut self, around: Surroundings<'_>) -> Vec<OsString> {
         let mut words: Vec<String> = Vec::new();
         if self.accuracy_only {
             words.push("--accuracy-only".to_owned());
@@ -334,6 +410,19 @@ impl Launch {
             return words.into_iter().map(OsString::from).collect();
         }
         words.push("--benchmark-only".to_owned());
+        if self.warm_up.is_none() && !self.has("--warmup") {
+            words.push(format!("--warmup={WARM_UP_STEPS}"));
+        }
+        match self.cores_per_instance.clone() {
+            Some(cores) => words.extend(self.several_instances(&cores, around)),
+            None => words.extend(self.one_instance()),
+        }
+        words.into_iter().map(OsString::from).collect()
+    }
+
+    /// One instance answers a query after the other, a query being a batch.
+    fn one_instance(&mut self) -> Vec<String> {
+        let mut words = Vec::new();
         if !self.has("--scenario") {
             match self.batch_size.unwrap_or(1) {
                 1 => words.push("--scenario=SingleStream".to_owned()),
@@ -347,9 +436,6 @@ impl Launch {
         if !self.has("--instances") {
             words.push("--instances=1".to_owned());
         }
-        if !self.has_warm_up && !self.has("--warmup") {
-            words.push(format!("--warmup={WARM_UP_STEPS}"));
-        }
         if !self.has("--duration") {
             let steps = self.steps.unwrap_or(STEPS);
             words.extend([
@@ -360,13 +446,45 @@ impl Launch {
         } else if self.steps.is_some() {
             self.note("--steps with --duration", "the duration decides");
         }
-        words.into_iter().map(OsString::from).collect()
+        words
     }
+
+    /// As many instances as fit share one pile of batches, which is as many as each would have had.
+    fn several_instances(&mut self, cores: &str, around: Surroundings<'_>) -> Vec<String> {
+        // What does not fit is refused where instances are laid out, with the machine's reasons.
+        let count = (around.instances)(cores).unwrap_or(1) as u64;
+        let batch_size = u64::from(self.batch_size.unwrap_or(1));
+        let mut words = vec![
+            format!("--cores-per-instance={cores}"),
+            format!("--batch-size={batch_size}"),
+        ];
+        if !self.has("--instances") {
+            words.push(format!("--instances={count}"));
+        }
+        if !self.has("--scenario") {
+            words.push("--scenario=Offline".to_owned());
+        }
+        if !self.has("--duration") {
+            let pictures = self.steps.unwrap_or(STEPS) * batch_size * count;
+            words.extend([
+                format!("--set=min_query_count={pictures}"),
+                "--set=min_duration_ms=0".to_owned(),
+            ]);
+        }
+        words
+    }
+}
+
+/// The name under which a model of the zoo is known here.
+fn plain_name(name: &str) -> String {
+    let plain = name.replace('_', "-").to_ascii_lowercase();
+    let alias = ALIASES.iter().find(|(alias, _)| *alias == plain);
+    alias.map_or(plain, |(_, ours)| (*ours).to_owned())
 }
 
 /// Intel's flags that have a value.
 fn takes_value(flag: &str) -> bool {
-    const MEANT: [&str; 14] = [
+    const MEANT: [&str; 17] = [
         "--model-name",
         "--precision",
         "--mode",
@@ -381,19 +499,11 @@ fn takes_value(flag: &str) -> bool {
         "--data-location",
         "--warmup-steps",
         "--steps",
+        "--numa-cores-per-instance",
+        "--num-instances",
+        "--input-size",
     ];
     MEANT.contains(&flag) || UNUSED.iter().any(|(unused, _)| *unused == flag)
-}
-
-/// The next word as a value; `-1` is one, `--flag` is not.
-fn value_of(flag: &str, next: Option<&OsString>) -> Result<String, DialectError> {
-    let value = next.and_then(|next| next.to_str());
-    let value = value.filter(|value| !value.starts_with("--"));
-    value
-        .map(str::to_owned)
-        .ok_or_else(|| DialectError::NoValue {
-            flag: flag.to_owned(),
-        })
 }
 
 fn is_truth(word: &OsString) -> bool {

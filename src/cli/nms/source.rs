@@ -215,17 +215,29 @@ impl Source {
             Some(AnnotationSource::File(path)) => Some(GroundTruth::read(path).or_usage()?),
             Some(AnnotationSource::BuiltIn { text, .. }) => Some(text.parse().or_usage()?),
         };
+        let are_trained = description.weights.are_trained();
+        if !are_trained && annotations.is_some() {
+            return Err(Failure::usage(format!(
+                "--annotations: {} has synthetic weights, so there is nothing to score; leave --annotations out to see what each mode costs",
+                description.name
+            )));
+        }
+        let truth = truth.filter(|_| are_trained);
         let runtime = load_runtime(args.runtime.ort_lib.as_deref(), progress.as_ref())?;
         let specimens = (0..).map(SampleIndex).zip(library.pictures());
         let specimens = specimens.map(|(index, entry)| Specimen {
             place: Place::Library(index),
-            picture: entry.path.clone(),
+            picture: entry.place.path().to_owned(),
             image_id: entry.image_id,
             size: (entry.width, entry.height),
         });
         let folder = RawFolder::new(&description.name, &description.labels, raw);
         Ok(Self {
-            title: description.name.clone(),
+            title: if are_trained {
+                description.name.clone()
+            } else {
+                format!("{} (synthetic weights)", description.name)
+            },
             labels: description.labels.clone(),
             base: Some(folder.options()),
             method: method(args, &folder)?,

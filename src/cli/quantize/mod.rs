@@ -132,6 +132,7 @@ fn subject_of(
     let model = ModelArgs {
         model: Some(model.to_owned()),
         model_config: config,
+        ..ModelArgs::default()
     };
     let request = SubjectRequest {
         model: &model,

@@ -9,6 +9,7 @@ use super::compat::CompatWord;
 use crate::cli::detector_args::{ModelArgs, ThresholdArgs};
 use crate::cli::dialect::Told;
 use crate::cli::peak::PeakArgs;
+use crate::cli::score::{Points, VocStyleArgument};
 use crate::cli::test_args::ConfArgs;
 use crate::clock::{Monotonic, SPIN, SPIN_MAX};
 use crate::placement::plan::LARGEST_COUNT;
@@ -18,6 +19,9 @@ use crate::units::Latency;
 
 const SPIN_US: u64 = SPIN.as_nanos() / 1_000;
 const SPIN_US_MAX: u64 = SPIN_MAX.as_nanos() / 1_000;
+
+/// The flags that name pictures; one of them at a time.
+const NAMED_PICTURES: &str = "named_pictures";
 
 const WHAT: &str = "What is asked";
 const PEAK: &str = "Search for the highest load";
@@ -45,7 +49,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "MODE", help_heading = WHAT)]
     pub mode: Option<TestMode>,
     /// Which LoadGen's random streams to repeat: v6, v5 or v4-gcc10 [default: v6]; and whose
-    /// command line is spoken: intel (`launch_benchmark.py`); one of each
+    /// command line is spoken: intel (`launch_benchmark.py`), ck (`object-detection-tflite`), aimet
+    /// (quanteval) or pytorch-ssd (`eval_ssd.py`); one of each
     #[arg(long, value_name = "NAME", help_heading = WHAT)]
     pub compat: Vec<CompatWord>,
     /// A setting by LoadGen's name, such as `min_query_count=300`; may be repeated
@@ -82,18 +87,40 @@ pub struct RunArgs {
     /// The model.
     #[command(flatten)]
     pub model: ModelArgs,
-    /// A folder of pictures [default: the photos that setup fetches]
-    #[arg(long, value_name = "DIR", help_heading = ON_WHAT)]
+    /// A data set: a COCO or Pascal VOC folder, TFRecords (their folder or one file), or a folder of pictures [default:
+    /// the photos that setup fetches]
+    #[arg(long, visible_alias = "data-location", value_name = "PATH", group = NAMED_PICTURES, help_heading = ON_WHAT)]
+    pub dataset: Option<PathBuf>,
+    /// Which part of the data set, such as val2014, VOC's test, or the first word of the records' names
+    #[arg(long, value_name = "NAME", requires = "dataset", help_heading = ON_WHAT)]
+    pub split: Option<String>,
+    /// A folder of pictures alone; with --annotations what is found in them is scored
+    #[arg(long, value_name = "DIR", group = NAMED_PICTURES, help_heading = ON_WHAT)]
     pub images: Option<PathBuf>,
     /// Dummy data in the place of pictures: seeded noise, which shows what inference costs and finds nothing [seed: 1]
-    #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true, default_missing_value = "1", value_parser = parse_seed, conflicts_with_all = ["images", "accuracy_only", "save_raw"], help_heading = ON_WHAT)]
+    #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true, default_missing_value = "1", value_parser = parse_seed, conflicts_with_all = [NAMED_PICTURES, "accuracy_only", "save_raw"], help_heading = ON_WHAT)]
     pub synthetic: Option<u64>,
-    /// Ground truth of the pictures, COCO JSON
-    #[arg(long, value_name = "FILE", requires = "images", help_heading = ON_WHAT)]
+    /// Ground truth of the pictures, COCO JSON [with --dataset: what comes with it]
+    #[arg(long, value_name = "FILE", requires = NAMED_PICTURES, help_heading = ON_WHAT)]
     pub annotations: Option<PathBuf>,
-    /// Leave pictures out that the annotations name but the folder lacks
+    /// Use so many pictures, from the first on, and leave the others out
+    #[arg(long, value_name = "N", value_parser = parse_pictures, allow_negative_numbers = true, help_heading = ON_WHAT)]
+    pub count: Option<usize>,
+    /// Leave out the first N pictures
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = ON_WHAT)]
+    pub skip: usize,
+    /// Leave pictures out that the annotations name but the folder lacks, and shards that are missing
     #[arg(long, help_heading = ON_WHAT)]
     pub skip_missing: bool,
+    /// Memory for loaded pictures, such as 512MiB; what does not fit is loaded set by set, as LoadGen does it
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = parse_size, help_heading = ON_WHAT)]
+    pub library_memory: usize,
+    /// Whose arithmetic scores a VOC data set
+    #[arg(long, value_enum, default_value_t, help_heading = ON_WHAT)]
+    pub voc_style: VocStyleArgument,
+    /// Over which recalls a VOC data set is scored: VOC 2007's eleven, or the whole area
+    #[arg(long, value_enum, default_value_t, help_heading = ON_WHAT)]
+    pub points: Points,
 
     /// Regular or fast NMS, or both side by side [default: both; none for graphs that end in detections]
     #[arg(long, value_enum, help_heading = POST)]
@@ -286,6 +313,13 @@ fn parse_count(text: &str) -> Result<usize, String> {
     parse_count_to(LARGEST_COUNT, text)
 }
 
+fn parse_pictures(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err("give a number of pictures above zero".to_owned()),
+    }
+}
+
 fn parse_batch_size(text: &str) -> Result<usize, String> {
     parse_count_to(BATCH_SIZE_MAX, text)
 }
@@ -304,6 +338,31 @@ fn parse_count_to(largest: usize, text: &str) -> Result<usize, String> {
 fn parse_seed(text: &str) -> Result<u64, String> {
     let seed = text.parse();
     seed.map_err(|_| "give a whole number from 0 to 2^64 - 1".to_owned())
+}
+
+/// A number of bytes: `512MiB`, `2GB`, or bytes alone.
+///
+/// # Errors
+/// A sentence that says what is expected.
+pub fn parse_size(text: &str) -> Result<usize, String> {
+    let wrong = || "give a number and a unit, such as 512MiB, 2GiB or 800MB".to_owned();
+    let split = text.find(|c: char| !c.is_ascii_digit());
+    let (number, unit) = text.split_at(split.unwrap_or(text.len()));
+    let scale: usize = match unit.trim_start().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        _ => return Err(wrong()),
+    };
+    let number: usize = number.parse().map_err(|_| wrong())?;
+    number
+        .checked_mul(scale)
+        .filter(|size| *size > 0)
+        .ok_or_else(wrong)
 }
 
 /// A time above zero with its unit, such as `500ms` or `2m`.
@@ -363,6 +422,29 @@ mod tests {
         assert_eq!(parse_warm_up("10"), Ok(WarmUpArg::Inferences(10)));
         assert!(matches!(parse_warm_up("2s"), Ok(WarmUpArg::Duration(_))));
         assert!(parse_warm_up("soon").is_err());
+    }
+
+    #[test]
+    fn sizes_are_read_with_their_unit() {
+        for (text, bytes) in [
+            ("1GiB", 1 << 30),
+            ("512 MiB", 512 << 20),
+            ("800MB", 800_000_000),
+            ("7", 7),
+        ] {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+        for text in [
+            "",
+            "0",
+            "GiB",
+            "1.5GiB",
+            "-1MB",
+            "1TB",
+            "99999999999999999GiB",
+        ] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::seating::{seats, Seating};
 use super::sets::TestRequest;
 use super::subject::Subject;
 use super::verdict_on_nms::Spent;
+use super::voc_files::Line;
 use super::watch::loading_bar;
 use crate::cli::failure::{Blame, Failure};
 use crate::clock::{Clock, Monotonic};
@@ -44,6 +45,12 @@ pub struct Bench<'a> {
     pub trace: bool,
     /// Which LoadGen's random streams are repeated.
     pub profile: CompatProfile,
+    /// Whether detections are scored as Collective Knowledge's text files hold them.
+    pub rounds_as_ck: bool,
+    /// The classes of which the accuracy run keeps its detections as lines of pytorch-ssd's files.
+    pub voc_classes: Vec<String>,
+    /// Those lines.
+    pub voc_lines: Vec<Line>,
     /// Where time went besides measuring.
     pub spent: Spent,
     pool: Option<(PoolKey, Pool)>,
@@ -108,6 +115,9 @@ impl<'a> Bench<'a> {
             warm_up,
             trace: false,
             profile: CompatProfile::default(),
+            rounds_as_ck: false,
+            voc_classes: Vec::new(),
+            voc_lines: Vec::new(),
             spent: Spent::default(),
             pool: None,
         }
@@ -215,6 +225,7 @@ impl<'a> Bench<'a> {
         };
         let name = &self.subject.description.name;
         let mut entry = RunEntry::new(name, self.subject.precision(), nms);
+        entry.weights = Some(self.subject.description.weights.name());
         entry.layout = Some(layout(&tested.placement, ask));
         if let Some(summary) = tested.performance() {
             entry = entry.with_summary(summary, plan.effective(), ask.rules);

@@ -18,8 +18,11 @@ mod score;
 mod seating;
 mod sets;
 mod subject;
+mod truth;
 mod verdict_on_nms;
+mod voc_files;
 mod watch;
+mod weights;
 
 use std::time::SystemTime;
 
@@ -30,15 +33,17 @@ pub(super) use self::pictures::open_library;
 use self::pictures::Pictures;
 use self::record_of_run::RunRecord;
 use self::score::{score_all, Found};
+pub use self::seating::instances_that_fit;
 use self::seating::Seating;
 use self::sets::TestRequest;
-pub use self::subject::default_onnx;
+pub use self::subject::{default_onnx, imported_default, precision_of_graph, search_folders};
 pub(super) use self::subject::{load_runtime, Subject, SubjectRequest};
 pub(super) use self::watch::calibration_bar;
+use super::dialect::Ending;
 use super::failure::{Blame, Failure, Outcome};
 use super::interrupt::is_interrupted;
 use super::setup::progress_for;
-use super::{print_json, print_out};
+use super::{print_err, print_json, print_out};
 use crate::fetch::Progress;
 use crate::postprocess::NmsMode;
 use crate::report::document::{Document, RunEntry, SCHEMA_VERSION};
@@ -54,14 +59,17 @@ fn prepare(args: &RunArgs, progress: &dyn Progress) -> Result<Subject, Failure> 
     let Some(told) = &args.told else {
         return subject;
     };
-    let subject = subject.map_err(|failure| match failure.code() {
-        2 if told.names_no_graph => Failure::usage(format!(
-            "--model-name {}: {failure} (with --compat intel: --in-graph FILE.onnx)",
-            told.model_name
+    let subject = subject.map_err(|failure| match (failure.code(), told.named_by) {
+        (2, Some((flag, by_file))) => Failure::usage(format!(
+            "{flag} {}: {failure} (with --compat {}: {by_file})",
+            told.model_name, told.dialect
         )),
         _ => failure,
     })?;
     dialect_log::check_precision(told, &subject)?;
+    if let Ending::Voc(evaluation) = &told.ending {
+        voc_files::check_classes(evaluation, &subject)?;
+    }
     Ok(subject)
 }
 
@@ -92,6 +100,10 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
             "--accuracy-only needs ground truth: pass --annotations FILE with --images",
         ));
     }
+    let named = pictures::named(args)?;
+    if args.accuracy_only && scores_apart {
+        pictures::refuse_without_truth(named.as_ref())?;
+    }
     if let Some(folder) = &args.save_raw {
         save_raw::check_folder(folder)?;
     }
@@ -100,12 +112,17 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
     if args.save_raw.is_some() {
         save_raw::check_subject(&subject)?;
     }
+    weights::refuse_accuracy(args, &asked, &subject)?;
     let runtime = load_runtime(args.ort_lib.as_deref(), progress.as_ref())?;
     let preprocessing = &subject.description.input.preprocessing;
-    let pictures = Pictures::open(args, preprocessing, progress.as_ref())?;
+    let mut pictures = Pictures::open(args, named, preprocessing, progress.as_ref())?;
     drop(progress);
     if is_interrupted() {
         return Ok(Outcome::Interrupted);
+    }
+    if !subject.description.weights.are_trained() {
+        // Nothing to compare with means nothing to score.
+        pictures.ground_truth = None;
     }
 
     let clock = args.clock();
@@ -113,6 +130,11 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
     let mut bench = Bench::new(&subject, &runtime, &seating, pictures, clock, warm_up);
     bench.trace = args.trace;
     bench.profile = asked.compat.profile;
+    let ending = args.told.as_ref().map(|told| &told.ending);
+    bench.rounds_as_ck = matches!(ending, Some(Ending::Ck));
+    if let Some(Ending::Voc(evaluation) | Ending::Quanteval(_, evaluation)) = ending {
+        bench.voc_classes.clone_from(&evaluation.classes);
+    }
     for ask in &asked.asks {
         // What cannot be planned with these pictures is refused before anything runs.
         bench.plan(ask.settings(), ask.scenario, ask.test_mode())?;
@@ -123,7 +145,7 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
     let mut record = RunRecord::new(args, &asked, &subject, &runtime, &seating, &bench.pictures);
     record.write(&folder)?;
     if args.json {
-        eprint!("{}", record.expectation());
+        print_err(record.expectation().trim_end());
     } else {
         print_out(record.heading())?;
     }
@@ -272,6 +294,11 @@ impl Run<'_, '_> {
         if self.args.ck_summary {
             self.record.tell_as_ck(self.bench.spent);
         }
+        if let Some(told) = &self.args.told {
+            let entry = self.record.entries().last();
+            let lines = dialect_log::accuracy_lines(&told.ending, entry, &self.bench)?;
+            self.record.end_with(&lines);
+        }
         Ok(())
     }
 }
@@ -315,12 +342,24 @@ fn report(args: &RunArgs, record: &RunRecord, folder: &RunFolder) -> Result<(), 
     };
     let text = format!("{table}{}", record.closing(folder));
     print_out(&text)?;
-    match (&args.told, record.entries().last()) {
-        (Some(told), Some(entry)) if record.is_complete() => {
+    let Some(told) = args.told.as_ref().filter(|_| record.is_complete()) else {
+        return Ok(());
+    };
+    match (&told.ending, record.entries().last()) {
+        (Ending::Intel(tail), Some(entry)) => {
             let text = format!("{}{text}", record.heading());
-            let now = SystemTime::now();
-            let tail = dialect_log::conclude(told, entry, &text, &args.output_dir, now)?;
-            print_out(&tail)
+            let lines = dialect_log::conclude(
+                told,
+                tail,
+                dialect_log::Measured {
+                    entry,
+                    placement: record.last_placement(),
+                    report: &text,
+                },
+                &args.output_dir,
+                SystemTime::now(),
+            )?;
+            print_out(&lines)
         }
         _ => Ok(()),
     }

@@ -43,6 +43,7 @@ fn model_flag(args: &RunArgs) -> Option<&'static str> {
         ("--accuracy-only", args.accuracy_only),
         ("--model", args.model.model.is_some()),
         ("--model-config", args.model.model_config.is_some()),
+        ("--dataset", args.dataset.is_some()),
         ("--images", args.images.is_some()),
         ("--annotations", args.annotations.is_some()),
         ("--skip-missing", args.skip_missing),

@@ -14,6 +14,7 @@ use super::watch::Watch;
 use crate::cli::failure::{Blame, Failure};
 use crate::cli::interrupt::{is_interrupted, INTERRUPTED};
 use crate::cli::peak::{closing_entry, PeakAsk, Promise, Quest, Trials, PEAK_FILE};
+use crate::cli::print_err;
 use crate::clock::Clock;
 use crate::drive::{run_set, Control, Ending, Progress, Stand, NO_PROGRESS_LIMIT};
 use crate::peak::{Probe, Purpose};
@@ -94,6 +95,7 @@ impl Bench<'_> {
             let settings = self.plan(&settings, ask.scenario, ask.test_mode())?;
             let name = &self.subject.description.name;
             let mut entry = RunEntry::new(name, self.subject.precision(), request.nms);
+            entry.weights = Some(self.subject.description.weights.name());
             entry.layout = Some(layout(&placement, ask));
             Ok(Measured {
                 entry,
@@ -234,7 +236,7 @@ impl Trials for OnMachine<'_, '_, '_> {
 
     fn told(&mut self, entry: &PeakEntry) -> Result<(), Failure> {
         for probe in &entry.probes[self.shown..] {
-            eprintln!("  {}", entry.line(probe));
+            print_err(&format!("  {}", entry.line(probe)));
         }
         self.shown = entry.probes.len();
         self.request

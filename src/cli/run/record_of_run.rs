@@ -11,13 +11,15 @@ use super::measure::{Conditions, Measured};
 use super::pictures::Pictures;
 use super::seating::Seating;
 use super::subject::Subject;
+use super::truth::Scores;
 use super::verdict_on_nms::{ck_summary, comparison, Spent};
-use crate::accuracy::{twelve_lines, CocoScores};
+use super::weights;
 use crate::cli::dialect::Dialect;
 use crate::cli::failure::{Blame, Failure};
 use crate::library::SampleLibrary;
+use crate::model::description::Weights;
 use crate::model::Reading;
-use crate::placement::plan::Pin;
+use crate::placement::plan::{Pin, Placement};
 use crate::placement::{CpuList, Fact, Host};
 use crate::postprocess::NmsMode;
 use crate::report::document::{AccuracyEntry, RunEntry, SCHEMA_VERSION};
@@ -35,9 +37,9 @@ pub struct RunRecord {
     few_pictures: bool,
     entries: Vec<RunEntry>,
     runs: Vec<Conditions>,
-    scores: Vec<(Option<NmsMode>, CocoScores)>,
-    /// Collective Knowledge's summary, if it was asked for.
-    ck: String,
+    scores: Vec<(Option<NmsMode>, Scores)>,
+    /// What a dialect ends with, or Collective Knowledge's summary.
+    tail: String,
     complete: bool,
     failure: Option<String>,
 }
@@ -70,9 +72,13 @@ impl RunRecord {
         notes.extend(pictures.notes.iter().map(ToString::to_string));
         notes.extend(pictures.library.dummy_note());
         notes.extend(args.told.iter().flat_map(|told| told.notes.clone()));
+        let are_trained = subject.description.weights.are_trained();
+        if !are_trained {
+            notes.push(weights::NOTE.to_owned());
+        }
         let may_have_truth = args.synthetic.is_none() && pictures.ground_truth.is_none();
-        if may_have_truth && asked.wants_accuracy(args.benchmark_only) {
-            notes.push("There is no ground truth for these pictures, so there is no accuracy; pass --annotations FILE for it.".to_owned());
+        if may_have_truth && are_trained && asked.wants_accuracy(args.benchmark_only) {
+            notes.push("There is no ground truth for these pictures, so there is no accuracy; pass --annotations FILE for it, or a --dataset that has some.".to_owned());
         }
         let preprocessing = pictures.library.preprocessing();
         let conditions = json!({
@@ -91,6 +97,8 @@ impl RunRecord {
                 "file": subject.onnx,
                 "sha256": subject.sha256,
                 "precision": subject.precision(),
+                "weights": subject.description.weights,
+                "operations": subject.description.operations,
                 "described_by": subject.source,
                 "integer_layers": subject.facts.integer_layers,
                 "preprocessing": preprocessing,
@@ -99,7 +107,8 @@ impl RunRecord {
             "pictures": {
                 "name": pictures.library.name(),
                 "count": pictures.library.total_count(),
-                "annotations": pictures.library.annotations().map(ToString::to_string),
+                "annotations": pictures.truth_source,
+                "form": pictures.form,
             },
             "timed_region": args.timed_region.describe(),
             "nms_order": modes,
@@ -122,7 +131,7 @@ impl RunRecord {
             entries: Vec::new(),
             runs: Vec::new(),
             scores: Vec::new(),
-            ck: String::new(),
+            tail: String::new(),
             complete: false,
             failure: None,
         }
@@ -148,7 +157,7 @@ impl RunRecord {
     }
 
     /// Keeps a mode's scores, unless it has some: the model finds the same every time.
-    fn keep(&mut self, mode: Option<NmsMode>, scores: &CocoScores) {
+    fn keep(&mut self, mode: Option<NmsMode>, scores: &Scores) {
         if self.scores.iter().all(|(held, _)| *held != mode) {
             self.scores.push((mode, scores.clone()));
         }
@@ -156,12 +165,14 @@ impl RunRecord {
 
     /// Adds an entry without performance.
     pub fn add_accuracy_only(&mut self, mode: Option<NmsMode>) {
-        let entry = RunEntry::new(&self.model, &self.precision, mode);
+        let mut entry = RunEntry::new(&self.model, &self.precision, mode);
+        // What was never trained is not scored.
+        entry.weights = Some(Weights::Trained.name());
         self.entries.push(entry);
     }
 
     /// Gives all entries of a mode their accuracy.
-    pub fn score(&mut self, mode: Option<NmsMode>, accuracy: &AccuracyEntry, scores: &CocoScores) {
+    pub fn score(&mut self, mode: Option<NmsMode>, accuracy: &AccuracyEntry, scores: &Scores) {
         for entry in self.entries.iter_mut().filter(|entry| entry.nms == mode) {
             entry.accuracy = Some(accuracy.clone());
         }
@@ -175,7 +186,17 @@ impl RunRecord {
             .iter()
             .find_map(|entry| entry.accuracy.as_ref());
         let count = accuracy.map_or(0, |accuracy| accuracy.picture_count);
-        self.ck = ck_summary(spent, count, &self.scores);
+        self.tail = ck_summary(spent, count, &self.scores);
+    }
+
+    /// Ends the report with a dialect's lines.
+    pub fn end_with(&mut self, lines: &str) {
+        self.tail.push_str(lines);
+    }
+
+    /// Where the instances of the last measurement ran.
+    pub fn last_placement(&self) -> Option<&Placement> {
+        self.runs.last().map(|run| &run.placement)
     }
 
     /// Says that everything that was asked for was measured.
@@ -200,15 +221,10 @@ impl RunRecord {
 
     /// Writes `run.json`.
     pub fn write(&self, folder: &RunFolder) -> Result<(), Failure> {
-        let category = |scores: &CocoScores| -> Vec<Value> {
-            let rows = scores.per_category.iter();
-            rows.map(|row| json!({"id": row.id, "name": row.name, "ap": row.ap, "ap50": row.ap50}))
-                .collect()
-        };
         let per_category: serde_json::Map<String, Value> = self
             .scores
             .iter()
-            .map(|(mode, scores)| (mode_word(*mode).to_owned(), Value::from(category(scores))))
+            .map(|(mode, scores)| (mode_word(*mode).to_owned(), Value::from(scores.rows())))
             .collect();
         let document = json!({
             "schema_version": SCHEMA_VERSION,
@@ -268,17 +284,12 @@ impl RunRecord {
         self.placements(&mut text);
         if self.entries.iter().all(|entry| entry.query_count.is_none()) {
             for (mode, scores) in &self.scores {
-                let _ = writeln!(
-                    text,
-                    "{} NMS:\n{}",
-                    mode_word(*mode),
-                    twelve_lines(&scores.stats)
-                );
+                let _ = writeln!(text, "{} NMS:\n{}", mode_word(*mode), scores.text());
             }
         }
         text.push_str(&comparison(&self.entries, &self.scores));
         if self.few_pictures && !self.scores.is_empty() {
-            text.push_str("note: accuracy on so few pictures is a smoke test; pass --images DIR --annotations FILE for a real one.\n");
+            text.push_str("note: accuracy on so few pictures is a smoke test; pass --dataset PATH for a real one.\n");
         }
         for note in &self.notes {
             let _ = writeln!(text, "note: {note}");
@@ -287,7 +298,7 @@ impl RunRecord {
             text.push_str("The run is incomplete: it was interrupted.\n");
         }
         let _ = writeln!(text, "results in {}", folder.path().display());
-        text.push_str(&self.ck);
+        text.push_str(&self.tail);
         text
     }
 }
@@ -359,9 +370,14 @@ fn heading(
     let description = &subject.description;
     let _ = writeln!(
         text,
-        "model     {} ({}), {}",
+        "model     {} ({}{}), {}",
         description.name,
         subject.precision(),
+        if description.weights.are_trained() {
+            ""
+        } else {
+            ", synthetic weights"
+        },
         description.title
     );
     let _ = writeln!(

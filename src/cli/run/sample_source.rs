@@ -3,7 +3,6 @@
 use std::num::NonZeroUsize;
 
 use crate::cli::failure::{Blame, Failure};
-use crate::library::coco::AnnotationSource;
 use crate::library::preprocessing::Preprocessing;
 use crate::library::{
     EncodedSamples, LibraryError, LoadedSamples, PictureEntry, PictureLibrary, Progress,
@@ -43,14 +42,6 @@ impl SampleSource {
         match self {
             Self::Pictures(library) => library.pictures(),
             Self::Noise(_) => &[],
-        }
-    }
-
-    /// Where the ground truth is.
-    pub fn annotations(&self) -> Option<&AnnotationSource> {
-        match self {
-            Self::Pictures(library) => library.annotations(),
-            Self::Noise(_) => None,
         }
     }
 

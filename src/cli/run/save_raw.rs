@@ -10,7 +10,7 @@ use crate::cli::failure::{Blame, Failure};
 use crate::cli::inference::{no_raw_heads, Inference};
 use crate::cli::interrupt::is_interrupted;
 use crate::laboratory::folder::{RawFolder, RawPicture};
-use crate::library::{PictureEntry, SampleLibrary};
+use crate::library::{PictureEntry, Place, SampleLibrary};
 use crate::npz::write_npz;
 use crate::tensor::{TensorData, TensorView};
 use crate::units::SampleIndex;
@@ -89,9 +89,17 @@ fn write_heads(
 fn raw_picture(file: PathBuf, entry: &PictureEntry) -> RawPicture {
     RawPicture {
         file,
-        picture: fs::canonicalize(&entry.path).unwrap_or_else(|_| entry.path.clone()),
+        picture: own_file(entry),
         image_id: entry.image_id,
         width: entry.width,
         height: entry.height,
+    }
+}
+
+/// The picture's file; its name alone where it is a part of one, for `--images` to find it by.
+fn own_file(entry: &PictureEntry) -> PathBuf {
+    match &entry.place {
+        Place::File(path) => fs::canonicalize(path).unwrap_or_else(|_| path.clone()),
+        Place::Part { .. } => PathBuf::from(&entry.file_name),
     }
 }

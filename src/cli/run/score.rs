@@ -5,15 +5,19 @@ use std::time::SystemTime;
 
 use crossbeam::channel::unbounded;
 
-use super::logs;
 use super::measure::{blame, Bench};
-use crate::accuracy::{score, write_results, CocoDetection, CocoScores};
-use crate::cli::categories::categories;
+use super::truth::{Detections, RunTruth, Scores};
+use super::{logs, voc_files};
+use crate::accuracy::voc::VocDetection;
+use crate::accuracy::CocoDetection;
+use crate::cli::categories::{categories, voc_classes};
 use crate::cli::failure::{Blame, Failure};
 use crate::cli::interrupt::{is_interrupted, INTERRUPTED};
 use crate::clock::Clock;
+use crate::dataset::voc_name;
 use crate::drive::{run_set, Control, Ending, Stand, NO_PROGRESS_LIMIT};
-use crate::postprocess::NmsMode;
+use crate::library::PictureEntry;
+use crate::postprocess::{Detection, NmsMode};
 use crate::report::document::AccuracyEntry;
 use crate::report::folder::RunFolder;
 use crate::scenario::{Scenario, TestMode};
@@ -31,7 +35,7 @@ pub struct Found {
     /// Its score.
     pub entry: AccuracyEntry,
     /// Its score by category.
-    pub scores: CocoScores,
+    pub scores: Scores,
 }
 
 /// Runs all pictures through the model and scores each mode; `None` when it was interrupted.
@@ -55,7 +59,7 @@ pub fn score_all(
     let mut watch = Watch::new(
         title,
         plan.effective(),
-        bench.pictures.image_ids().len() as u64,
+        bench.pictures.library.pictures().len() as u64,
     );
     let mut first_sample = SampleId(0);
     let (began, mut runs) = (SystemTime::now(), Vec::new());
@@ -128,13 +132,16 @@ pub fn score_all(
         };
         logs::write(&folder, bench, &plan, request, began, &shown, logged)?;
     }
-    let ids = bench.pictures.image_ids();
+    if !bench.voc_classes.is_empty() {
+        bench.voc_lines = voc_files::lines(bench, &answers);
+    }
+    let asked: Vec<&PictureEntry> = bench.pictures.library.pictures().iter().collect();
     let detections = sort_out(bench, modes, answers.into_iter())?;
     let found = modes.iter().zip(detections);
     found
         .map(|(&mode, detections)| {
             let several = modes.len() > 1;
-            conclude(bench, mode, &detections, &ids, several, folder)
+            conclude(bench, mode, &detections, &asked, several, folder)
         })
         .collect::<Result<_, _>>()
         .map(Some)
@@ -154,47 +161,68 @@ pub fn score_one(
     let pictures = bench.pictures.library.pictures();
     let asked: BTreeSet<_> = answers.iter().map(|answer| answer.sample).collect();
     let asked = asked.into_iter().map(|index| &pictures[index.as_usize()]);
-    let ids: Vec<i64> = asked.map(|picture| picture.image_id).collect();
+    let asked: Vec<&PictureEntry> = asked.collect();
     let detections = sort_out(bench, &[mode], answers.into_iter())?;
-    conclude(bench, mode, &detections[0], &ids, false, folder)
+    conclude(bench, mode, &detections[0], &asked, false, folder)
 }
 
-/// Detections of each mode as COCO's, in the order of the library, best first within a picture.
+/// Detections of each mode in the truth's own terms, in the order of the library, best first within a picture.
 fn sort_out(
     bench: &Bench<'_>,
     modes: &[Option<NmsMode>],
     answers: impl Iterator<Item = Answer>,
-) -> Result<Vec<Vec<CocoDetection>>, Failure> {
+) -> Result<Vec<Detections>, Failure> {
     let pictures = bench.pictures.library.pictures();
-    let categories = class_categories(bench)?;
-    let mut by_mode = vec![vec![Vec::new(); pictures.len()]; modes.len()];
-    for answer in answers {
-        let picture = &pictures[answer.sample.as_usize()];
-        let size = (picture.width, picture.height);
-        let named = answer.detections.iter().filter_map(|detection| {
-            let category = (*categories.get(detection.class as usize)?)?;
-            Some(CocoDetection::from_detection(
-                detection,
-                picture.image_id,
-                category,
-                size,
-            ))
-        });
-        by_mode[answer.detector][answer.sample.as_usize()] = named.collect();
+    let description = &bench.subject.description;
+    let failed = |error| Failure::usage(format!("{}: {error}", description.name));
+    match truth(bench) {
+        RunTruth::Coco(truth) => {
+            let categories = categories(&description.labels, truth).map_err(failed)?;
+            let found = by_mode(modes.len(), pictures, answers, |detection, picture| {
+                let category = (*categories.get(detection.class as usize)?)?;
+                let size = (picture.width, picture.height);
+                let id = picture.image_id;
+                Some(CocoDetection::from_detection(detection, id, category, size))
+            });
+            Ok(found.into_iter().map(Detections::Coco).collect())
+        }
+        RunTruth::Voc { objects, style, .. } => {
+            let classes = voc_classes(&description.labels, objects).map_err(failed)?;
+            let found = by_mode(modes.len(), pictures, answers, |detection, picture| {
+                let class = classes.get(detection.class as usize)?.as_deref()?;
+                let size = (picture.width, picture.height);
+                let name = voc_name(&picture.file_name);
+                VocDetection::from_detection(detection, name, class, size, *style)
+            });
+            Ok(found.into_iter().map(Detections::Voc).collect())
+        }
     }
-    Ok(by_mode
-        .into_iter()
-        .map(|pictures: Vec<Vec<CocoDetection>>| pictures.concat())
-        .collect())
 }
 
-/// The category of each of the model's classes; `None` for a class that is not scored.
-fn class_categories(bench: &Bench<'_>) -> Result<Vec<Option<i64>>, Failure> {
+/// What each mode found, picture after picture.
+fn by_mode<T: Clone>(
+    mode_count: usize,
+    pictures: &[PictureEntry],
+    answers: impl Iterator<Item = Answer>,
+    named: impl Fn(&Detection, &PictureEntry) -> Option<T>,
+) -> Vec<Vec<T>> {
+    let mut by_mode = vec![vec![Vec::new(); pictures.len()]; mode_count];
+    for answer in answers {
+        let picture = &pictures[answer.sample.as_usize()];
+        let found = answer.detections.iter();
+        by_mode[answer.detector][answer.sample.as_usize()] = found
+            .filter_map(|detection| named(detection, picture))
+            .collect();
+    }
+    by_mode
+        .into_iter()
+        .map(|pictures: Vec<Vec<T>>| pictures.concat())
+        .collect()
+}
+
+fn truth<'a>(bench: &'a Bench<'_>) -> &'a RunTruth {
     let truth = bench.pictures.ground_truth.as_ref();
-    let truth = truth.expect("accuracy is only asked for with ground truth");
-    let description = &bench.subject.description;
-    categories(&description.labels, truth)
-        .map_err(|error| Failure::usage(format!("{}: {error}", description.name)))
+    truth.expect("accuracy is only asked for with ground truth")
 }
 
 /// `detections-fast`, or `detections` where NMS is the graph's own.
@@ -208,32 +236,25 @@ fn with_mode(word: &str, mode: Option<NmsMode>) -> String {
 fn conclude(
     bench: &Bench<'_>,
     mode: Option<NmsMode>,
-    detections: &[CocoDetection],
-    image_ids: &[i64],
+    detections: &Detections,
+    asked: &[&PictureEntry],
     several: bool,
     folder: &RunFolder,
 ) -> Result<Found, Failure> {
-    let truth = bench
-        .pictures
-        .ground_truth
-        .as_ref()
-        .expect("accuracy is only asked for with ground truth");
-    let scores = score(truth, detections, Some(image_ids)).or_usage()?;
+    let rounded = bench.rounds_as_ck.then(|| detections.rounded_as_ck());
+    let detections = rounded.as_ref().unwrap_or(detections);
+    let scores = truth(bench).score(detections, asked).or_usage()?;
     let name = if several {
         format!("{}.json", with_mode("detections", mode).replace('-', "_"))
     } else {
         "detections.json".to_owned()
     };
-    write_results(&folder.path().join(name), detections).or_environment()?;
+    detections
+        .write(&folder.path().join(name))
+        .or_environment()?;
     Ok(Found {
         mode,
-        entry: AccuracyEntry {
-            metric: "coco",
-            map: scores.stats[0],
-            stats: scores.stats.to_vec(),
-            picture_count: image_ids.len(),
-            detection_count: detections.len(),
-        },
+        entry: scores.entry(asked.len(), detections.len()),
         scores,
     })
 }

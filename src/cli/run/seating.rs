@@ -79,6 +79,19 @@ impl Seating {
     }
 }
 
+/// How many instances of so many cores, or a `socket`, this machine holds; `None` when it holds none.
+pub fn instances_that_fit(cores_per_instance: &str) -> Option<usize> {
+    let allowance = Allowance::of_this_process().ok()?;
+    let topology = Topology::read(Path::new("/sys"), &allowance.cpus);
+    let request = PlacementRequest {
+        cores_per_instance: Some(cores_per_instance.parse().ok()?),
+        layout: Some(Layout::ManyNarrow),
+        ..PlacementRequest::default()
+    };
+    let placement = plan(&request, &topology, &allowance).ok()?;
+    Some(placement.instances.len())
+}
+
 /// A seat for each instance's worker thread.
 pub fn seats(placement: &Placement) -> Vec<Seat> {
     let seat = |instance: &crate::placement::plan::InstancePlacement| {

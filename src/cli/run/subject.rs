@@ -10,10 +10,10 @@ use crate::cli::detector_args::{ModelArgs, ThresholdArgs};
 use crate::cli::failure::{Blame, Failure};
 use crate::fetch::cache::sha256_of_file;
 use crate::fetch::{default_model_files, Cache, Progress};
-use crate::model::description::ModelDescription;
-use crate::model::onnx::GraphFacts;
+use crate::model::description::{ModelDescription, Precision};
+use crate::model::onnx::{signature, GraphFacts};
 use crate::model::resolve::{resolve, How, ModelRequest, OnnxSource, Resolved};
-use crate::model::{tfjs, Reading};
+use crate::model::{precision_of, tfjs, Reading};
 use crate::postprocess::{NmsMode, NmsSettings};
 use crate::runtime::{locate, LocateError, Runtime, Source};
 use crate::sut::pool::DetectorFactory;
@@ -61,7 +61,7 @@ impl<'a> From<&'a RunArgs> for SubjectRequest<'a> {
 }
 
 /// Folders in which the files of a named model are looked for.
-fn search_folders() -> Vec<PathBuf> {
+pub fn search_folders() -> Vec<PathBuf> {
     let mut folders = vec![PathBuf::from("."), PathBuf::from("models")];
     folders.extend(
         Cache::locate()
@@ -75,10 +75,21 @@ impl Subject {
     /// Finds the model that the flags mean; the default one is fetched and imported when needed.
     pub fn prepare(asked: SubjectRequest<'_>, progress: &dyn Progress) -> Result<Self, Failure> {
         let search = search_folders();
-        let request = ModelRequest {
-            model: asked.model.model.as_deref(),
-            config: asked.model.model_config.as_deref(),
-            search: &search,
+        let request = match (&asked.model.model_file, &asked.model.model_config) {
+            (None, config) => ModelRequest {
+                model: asked.model.model.as_deref(),
+                config: config.as_deref(),
+                search: &search,
+            },
+            // The name says what the file is, unless a model file does.
+            (Some(file), config) => {
+                check_model_file(file)?;
+                ModelRequest {
+                    model: Some(file),
+                    config: config.as_deref().or(asked.model.model.as_deref()),
+                    search: &[],
+                }
+            }
         };
         let resolved = resolve(request).or_usage()?;
         let (onnx, resolved) = match &resolved.onnx {
@@ -162,6 +173,11 @@ impl SubjectRequest<'_> {
             ("--iou-threshold", own.iou_threshold.is_some()),
             ("--max-detections", own.max_detections.is_some()),
             ("--detections-per-class", own.detections_per_class.is_some()),
+            (
+                "--max-classes-per-detection",
+                own.max_classes_per_detection.is_some(),
+            ),
+            ("--box-scales", own.box_scales.is_some()),
         ];
         let given = flags.into_iter().find(|(_, is_given)| *is_given);
         given.map(|(flag, _)| flag)
@@ -180,8 +196,13 @@ impl SubjectRequest<'_> {
                     detections_per_class: own
                         .detections_per_class
                         .unwrap_or(file.detections_per_class),
-                    ..file
+                    max_classes_per_detection: own
+                        .max_classes_per_detection
+                        .unwrap_or(file.max_classes_per_detection),
                 };
+                if let Some(changes) = own.box_scales {
+                    raw.box_scales = changes.apply(raw.box_scales);
+                }
                 Ok(())
             }
             Reading::Detections(rules) => {
@@ -197,6 +218,22 @@ impl SubjectRequest<'_> {
     }
 }
 
+/// The arithmetic of a graph's layers; `None` for a file that cannot be read.
+pub fn precision_of_graph(path: &Path) -> Option<Precision> {
+    let graph = signature::read(path).ok()?;
+    Some(precision_of(&signature::facts(&graph).integer_layers))
+}
+
+/// Refuses what is no path of a file.
+fn check_model_file(file: &str) -> Result<(), Failure> {
+    if Path::new(file).is_file() {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "--model-file {file}: there is no such file"
+    )))
+}
+
 /// The default model as ONNX: from the cache, else imported from the published files.
 ///
 /// The file's name holds the importer's revision, so that a newer program imports anew.
@@ -205,13 +242,12 @@ impl SubjectRequest<'_> {
 /// [`Failure`] when it cannot be fetched, imported or written.
 pub fn default_onnx(progress: &dyn Progress) -> Result<PathBuf, Failure> {
     let cache = Cache::locate().or_environment()?;
-    let folder = cache.root().join("models");
-    let name = format!("ssdlite-mobilenet-v2-import{}.onnx", tfjs::REVISION);
-    let onnx = folder.join(name);
+    let onnx = imported_default(&cache);
     let checksum = onnx.with_extension("sha256");
     if fs::read_to_string(&checksum).is_ok_and(|sum| is_intact(&onnx, &sum)) {
         return Ok(onnx);
     }
+    let folder = cache.root().join("models");
     let files = default_model_files(&cache, progress).or_environment()?;
     progress.stage("importing the default model");
     let imported = tfjs::import(&files).or_environment()?;
@@ -220,6 +256,12 @@ pub fn default_onnx(progress: &dyn Progress) -> Result<PathBuf, Failure> {
     let sum = sha256_of_file(&onnx).or_environment()?;
     write_whole(&checksum, sum.as_bytes()).or_environment()?;
     Ok(onnx)
+}
+
+/// Where the default model is kept once it was imported.
+pub fn imported_default(cache: &Cache) -> PathBuf {
+    let name = format!("ssdlite-mobilenet-v2-import{}.onnx", tfjs::REVISION);
+    cache.root().join("models").join(name)
 }
 
 /// A file that a crash or a full disk cut short is imported again.

@@ -2,17 +2,17 @@
 
 use std::fmt::Write as _;
 
-use crate::accuracy::CocoScores;
+use super::truth::Scores;
 use crate::postprocess::NmsMode;
 use crate::report::document::RunEntry;
 use crate::units::Latency;
 
 /// What regular NMS finds more than fast, and what that costs; empty unless both were measured.
-pub fn comparison(entries: &[RunEntry], scores: &[(Option<NmsMode>, CocoScores)]) -> String {
+pub fn comparison(entries: &[RunEntry], scores: &[(Option<NmsMode>, Scores)]) -> String {
     let mut words = Vec::new();
     let map = |mode| {
         let found = scores.iter().find(|(held, _)| *held == Some(mode))?;
-        Some(found.1.stats[0])
+        Some(found.1.map())
     };
     if let (Some(regular), Some(fast)) = (map(NmsMode::Regular), map(NmsMode::Fast)) {
         words.push(if (regular - fast).abs() < 1e-9 {
@@ -25,10 +25,13 @@ pub fn comparison(entries: &[RunEntry], scores: &[(Option<NmsMode>, CocoScores)]
     if words.is_empty() {
         return String::new();
     }
-    format!(
-        "NMS: {}. How sure that is, and what each mode loses: `detbench nms --model … --images … --annotations …`.\n",
-        words.join(", ")
-    )
+    let further = if entries.iter().any(RunEntry::is_synthetic) {
+        // Weights that nobody trained lose nothing.
+        ""
+    } else {
+        " How sure that is, and what each mode loses: `detbench nms --model … --images … --annotations …`."
+    };
+    format!("NMS: {}.{further}\n", words.join(", "))
 }
 
 /// What regular NMS takes more, in the first scenario that was measured with both.
@@ -67,7 +70,7 @@ pub struct Spent {
 pub fn ck_summary(
     spent: Spent,
     picture_count: usize,
-    scores: &[(Option<NmsMode>, CocoScores)],
+    scores: &[(Option<NmsMode>, Scores)],
 ) -> String {
     let mut text = String::new();
     let seconds = |latency: Latency| latency.as_secs_f64();
@@ -96,11 +99,10 @@ pub fn ck_summary(
             let _ = writeln!(text, "{} NMS:", mode.name());
         }
         // CK prints the doubles as Python does.
-        let _ = writeln!(
-            text,
-            "mAP: {:?}\nRecall: {:?}",
-            scores.stats[0], scores.stats[8]
-        );
+        let _ = writeln!(text, "mAP: {:?}", scores.map());
+        if let Scores::Coco(scores) = scores {
+            let _ = writeln!(text, "Recall: {:?}", scores.stats[8]);
+        }
     }
     text
 }
@@ -108,14 +110,15 @@ pub fn ck_summary(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::accuracy::CocoScores;
 
-    fn scores(map: f64, recall: f64) -> CocoScores {
+    fn scores(map: f64, recall: f64) -> Scores {
         let mut stats = [0.0; 12];
         (stats[0], stats[8]) = (map, recall);
-        CocoScores {
+        Scores::Coco(CocoScores {
             stats,
             per_category: Vec::new(),
-        }
+        })
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::cli::print_err;
 use crate::drive::Progress;
 use crate::metrics::histogram::LatencyHistogram;
 use crate::plan::EffectiveSettings;
@@ -35,7 +36,7 @@ impl Watch {
                 .with_style(style)
                 .with_prefix(title.to_owned())
         } else {
-            eprintln!("{title}");
+            print_err(title);
             ProgressBar::hidden()
         };
         Self {

@@ -1,6 +1,7 @@
-//! `score --voc`: detections against a Pascal VOC folder.
+//! `score --voc`, and `score --dataset` of a VOC data set.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::io::Write;
 use std::path::Path;
 
@@ -9,8 +10,8 @@ use serde::Serialize;
 
 use super::{Points, ScoreArguments, ScoreError, VocStyleArgument};
 use crate::accuracy::voc::{
-    mean_average_precision, read_annotations, read_detections, read_image_names, score_class,
-    VocClassScore, VocDetection, VocObject, VocStyle, CLASSES,
+    read_annotations, read_detections, read_image_names, score_all, VocClassScore, VocObject,
+    VocPoints, VocScores, VocStyle,
 };
 
 impl From<VocStyleArgument> for VocStyle {
@@ -19,6 +20,15 @@ impl From<VocStyleArgument> for VocStyle {
             VocStyleArgument::Devkit => Self::Devkit,
             VocStyleArgument::Ptssd => Self::Ptssd,
             VocStyleArgument::Hikapok => Self::Hikapok,
+        }
+    }
+}
+
+impl From<Points> for VocPoints {
+    fn from(argument: Points) -> Self {
+        match argument {
+            Points::Eleven => Self::Eleven,
+            Points::All => Self::All,
         }
     }
 }
@@ -40,62 +50,80 @@ enum MapEntry {
     NotANumber(&'static str),
 }
 
-/// Scores and writes the answer.
+/// Scores against a VOC folder and writes the answer.
 pub fn run(
     arguments: &ScoreArguments,
     folder: &Path,
     out: &mut impl Write,
 ) -> Result<(), ScoreError> {
-    let names = arguments
-        .image_ids
-        .as_deref()
-        .map(read_image_names)
-        .transpose()?;
+    let names = image_names(arguments)?;
     let (images, objects) = read_annotations(folder, names)?;
+    conclude(arguments, images, &objects, out)
+}
+
+/// Scores against the objects of a data set's pictures and writes the answer.
+pub fn run_on(
+    arguments: &ScoreArguments,
+    mut images: Vec<String>,
+    mut objects: Vec<VocObject>,
+    out: &mut impl Write,
+) -> Result<(), ScoreError> {
+    if let Some(names) = image_names(arguments)? {
+        let names: BTreeSet<String> = names.into_iter().collect();
+        images.retain(|image| names.contains(image));
+        objects.retain(|object| names.contains(&object.image));
+    }
+    conclude(arguments, images, &objects, out)
+}
+
+fn image_names(arguments: &ScoreArguments) -> Result<Option<Vec<String>>, ScoreError> {
+    let names = arguments.image_ids.as_deref().map(read_image_names);
+    Ok(names.transpose()?)
+}
+
+fn conclude(
+    arguments: &ScoreArguments,
+    images: Vec<String>,
+    objects: &[VocObject],
+    out: &mut impl Write,
+) -> Result<(), ScoreError> {
     let path = arguments.detections.as_deref();
     let mut detections = read_detections(path.expect("clap asks for it without a log"))?;
     let images: BTreeSet<String> = images.into_iter().collect();
     // Detections elsewhere are not looked at, as with COCO.
     detections.retain(|detection| images.contains(&detection.image));
-    let style = VocStyle::from(arguments.voc_style);
-    let per_class: Vec<VocClassScore> = classes(&objects, &detections)
-        .iter()
-        .map(|class| score_class(class, &objects, &detections, style))
-        .collect();
-    let of_class = |class: &VocClassScore| match arguments.points {
-        Points::Eleven => class.ap_11,
-        Points::All => class.ap_all,
-    };
-    let values: Vec<f64> = per_class.iter().map(of_class).collect();
-    let map = mean_average_precision(&values, style);
-    let points = match arguments.points {
-        Points::Eleven => "11",
-        Points::All => "all",
-    };
+    let (style, points) = (arguments.voc_style.into(), arguments.points.into());
+    let scores = score_all(objects, &detections, style, points);
     if arguments.json {
         let document = Document {
             schema_version: 1,
             style,
-            points,
-            map: if map.is_nan() {
+            points: scores.points.name(),
+            map: if scores.map.is_nan() {
                 MapEntry::NotANumber("NaN")
             } else {
-                MapEntry::Number(map)
+                MapEntry::Number(scores.map)
             },
-            per_class,
+            per_class: scores.per_class,
         };
         serde_json::to_writer(&mut *out, &document).map_err(std::io::Error::from)?;
         writeln!(out)?;
         return Ok(());
     }
+    out.write_all(text(&scores).as_bytes())?;
+    Ok(())
+}
+
+/// A line for each class, and the mean.
+pub fn text(scores: &VocScores) -> String {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
         .set_header(["class", "AP", "objects", "right", "wrong"]);
-    for (class, value) in per_class.iter().zip(&values) {
+    for class in &scores.per_class {
         table.add_row([
             class.class.clone(),
-            format!("{value:.4}"),
+            format!("{:.4}", scores.points.of(class)),
             class.object_count.to_string(),
             class.true_positives.to_string(),
             class.false_positives.to_string(),
@@ -104,23 +132,13 @@ pub fn run(
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    writeln!(
-        out,
-        "{table}\n\nmAP ({}, {points} points, IoU 0.5): {map}",
-        style.name()
-    )?;
-    Ok(())
-}
-
-/// VOC's twenty classes, unless there are others: then those of the ground truth and the detections by name.
-fn classes(objects: &[VocObject], detections: &[VocDetection]) -> Vec<String> {
-    let of_objects = objects.iter().map(|object| object.class.as_str());
-    let present: BTreeSet<&str> = of_objects
-        .chain(detections.iter().map(|detection| detection.class.as_str()))
-        .collect();
-    if present.iter().all(|class| CLASSES.contains(class)) {
-        CLASSES.map(str::to_owned).into()
-    } else {
-        present.into_iter().map(str::to_owned).collect()
-    }
+    let mut text = format!("{table}\n\n");
+    let _ = writeln!(
+        text,
+        "mAP ({}, {} points, IoU 0.5): {}",
+        scores.style.name(),
+        scores.points.name(),
+        scores.map
+    );
+    text
 }

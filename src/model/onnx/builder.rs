@@ -1,6 +1,6 @@
 //! Builds a graph node by node; the same calls give the same bytes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
 
@@ -29,6 +29,8 @@ pub enum Axis {
 pub struct GraphBuilder {
     graph: GraphProto,
     names: BTreeSet<String>,
+    /// How far the numbers behind each stem have come.
+    counts: BTreeMap<String, usize>,
     reserved: BTreeSet<&'static str>,
 }
 
@@ -43,6 +45,7 @@ impl GraphBuilder {
         Self {
             graph,
             names: BTreeSet::new(),
+            counts: BTreeMap::new(),
             reserved: reserved.iter().copied().collect(),
         }
     }
@@ -50,9 +53,10 @@ impl GraphBuilder {
     /// Takes `stem`, or `stem_1`, `stem_2`, … when it is taken already.
     pub fn fresh_name(&mut self, stem: &str) -> String {
         let mut name = stem.to_owned();
-        let mut count = 0_usize;
         while self.reserved.contains(name.as_str()) || !self.names.insert(name.clone()) {
-            count += 1;
+            // A name is never given back, so what was taken once need not be tried again.
+            let count = self.counts.entry(stem.to_owned()).or_insert(0);
+            *count += 1;
             name = format!("{stem}_{count}");
         }
         name
@@ -60,8 +64,13 @@ impl GraphBuilder {
 
     /// Declares the f32 input `name`, which must be reserved.
     pub fn input(&mut self, name: &str, axes: &[Axis]) {
+        self.typed_input(name, element_type::FLOAT, axes);
+    }
+
+    /// As [`Self::input`], of elements of type `element` (one of [`element_type`]).
+    pub fn typed_input(&mut self, name: &str, element: i32, axes: &[Axis]) {
         assert!(self.reserved.contains(name), "{name} is not reserved");
-        self.graph.input.push(f32_value(name, axes));
+        self.graph.input.push(value(name, element, axes));
     }
 
     /// Declares the tensor `made` as an f32 output under `name`, which must be reserved.
@@ -82,7 +91,9 @@ impl GraphBuilder {
             }
         }
         assert!(renamed, "no node makes {made}");
-        self.graph.output.push(f32_value(name, axes));
+        self.graph
+            .output
+            .push(value(name, element_type::FLOAT, axes));
     }
 
     /// Adds an f32 constant and returns its name.
@@ -105,7 +116,9 @@ impl GraphBuilder {
         self.constant(stem, &[data.len()], element_type::INT64, bytes)
     }
 
-    fn constant(&mut self, stem: &str, dims: &[usize], data_type: i32, raw: Vec<u8>) -> String {
+    /// Adds a constant of type `data_type` (one of [`element_type`]) whose elements are `raw`,
+    /// little-endian and row-major, and returns its name.
+    pub fn constant(&mut self, stem: &str, dims: &[usize], data_type: i32, raw: Vec<u8>) -> String {
         let name = self.fresh_name(stem);
         self.graph.initializer.push(TensorProto {
             dims: dims
@@ -177,6 +190,16 @@ pub fn int(name: &str, value: i64) -> AttributeProto {
     }
 }
 
+/// A word.
+pub fn text(name: &str, value: &str) -> AttributeProto {
+    AttributeProto {
+        name: name.to_owned(),
+        s: value.as_bytes().to_vec(),
+        kind: attribute_kind::STRING,
+        ..AttributeProto::default()
+    }
+}
+
 /// A list of whole numbers.
 pub fn ints(name: &str, values: &[i64]) -> AttributeProto {
     AttributeProto {
@@ -197,7 +220,7 @@ pub fn float(name: &str, value: f32) -> AttributeProto {
     }
 }
 
-fn f32_value(name: &str, axes: &[Axis]) -> ValueInfoProto {
+fn value(name: &str, element: i32, axes: &[Axis]) -> ValueInfoProto {
     let dim = axes
         .iter()
         .map(|axis| DimensionProto {
@@ -214,7 +237,7 @@ fn f32_value(name: &str, axes: &[Axis]) -> ValueInfoProto {
         name: name.to_owned(),
         value_type: Some(TypeProto {
             tensor_type: Some(TensorTypeProto {
-                elem_type: element_type::FLOAT,
+                elem_type: element,
                 shape: Some(TensorShapeProto { dim }),
             }),
             ..TypeProto::default()

@@ -3,6 +3,7 @@
 pub mod builder;
 pub mod lossless;
 pub mod proto;
+pub mod resize;
 pub mod rows;
 pub mod signature;
 

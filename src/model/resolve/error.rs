@@ -61,7 +61,7 @@ pub enum ResolveError {
         path: PathBuf,
     },
     /// A named model whose file is not on this machine.
-    #[error("the file of model `{name}` was not found: looked for {} in {}; pass --model FILE.onnx", files.join(", "), searched.join(", "))]
+    #[error("the file of model `{name}` was not found: looked for {} in {}; bring it with --model {name} --model-file FILE.onnx (docs/models.md says how it is made){}", files.join(", "), searched.join(", "), or_generate(*plan))]
     NotHere {
         /// The model.
         name: String,
@@ -69,5 +69,14 @@ pub enum ResolveError {
         files: Vec<String>,
         /// The folders.
         searched: Vec<String>,
+        /// Its layer plan, where one can be built.
+        plan: Option<&'static str>,
     },
+}
+
+/// The way without a download.
+fn or_generate(plan: Option<&str>) -> String {
+    plan.map_or_else(String::new, |plan| {
+        format!(", or build it with seeded weights, for speed alone: `detbench generate {plan} -o {plan}.onnx` and --model {plan}.onnx")
+    })
 }

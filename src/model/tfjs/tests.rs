@@ -12,6 +12,8 @@ use crate::model::onnx::proto::{AttributeProto, GraphProto, TensorProto};
 use crate::model::onnx::signature::{self, AxisLength};
 use crate::model::AnchorSpec;
 
+mod resizing;
+
 #[expect(
     clippy::needless_pass_by_value,
     reason = "attributes are written in place"

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use serde::Deserialize;
 
 use super::error::ImportError;
+use crate::model::half;
 
 /// Files that hold a list of weights, one after the other.
 #[derive(Debug, Deserialize)]
@@ -207,7 +208,7 @@ fn decode(entry: &WeightEntry, stored: Stored, bytes: &[u8]) -> Result<ConstantD
     Ok(match stored {
         Stored::F32 => ConstantData::F32(words().map(f32::from_le_bytes).collect()),
         Stored::I32 => ConstantData::I32(words().map(i32::from_le_bytes).collect()),
-        Stored::F16 => ConstantData::F32(halves().map(f32_from_half).collect()),
+        Stored::F16 => ConstantData::F32(halves().map(half::to_f32).collect()),
         Stored::U8 => expand(entry, bytes.iter().map(|&byte| f64::from(byte)))?,
         Stored::U16 => expand(entry, halves().map(f64::from))?,
     })
@@ -238,19 +239,6 @@ fn expand(
     } else {
         ConstantData::F32(values.map(|value| value as f32).collect())
     })
-}
-
-/// IEEE 754 half precision, exactly.
-fn f32_from_half(half: u16) -> f32 {
-    let sign = if half & 0x8000 == 0 { 1.0 } else { -1.0 };
-    let exponent = i32::from(half >> 10 & 0x1F);
-    let fraction = f32::from(half & 0x3FF);
-    match exponent {
-        0 => sign * fraction * 2_f32.powi(-24),
-        31 if fraction == 0.0 => sign * f32::INFINITY,
-        31 => f32::NAN,
-        _ => sign * (1024.0 + fraction) * 2_f32.powi(exponent - 25),
-    }
 }
 
 #[cfg(test)]

@@ -1,22 +1,10 @@
+use super::super::tests_around::{around, texts};
 use super::*;
-
-fn here(path: &Path) -> Result<Located, DialectError> {
-    if path == Path::new("none") {
-        let path = path.to_owned();
-        let found = "it holds no pictures";
-        return Err(DialectError::NoPictures { path, found });
-    }
-    Ok(Located {
-        images: path.join("val2017"),
-        annotations: Some(path.join("annotations.json")),
-    })
-}
 
 fn bare(line: &str) -> Result<(Vec<String>, Told), DialectError> {
     let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
-    let (words, told) = translate(&words, &here)?;
-    let words = words.iter().map(|word| word.to_str().unwrap().to_owned());
-    Ok((words.collect(), told))
+    let (words, told) = translate(&words, around())?;
+    Ok((texts(&words), told))
 }
 
 /// With what every command line needs.
@@ -58,7 +46,7 @@ fn every_flag_with_a_meaning_becomes_ours() {
     gives("--model-name ssd-resnet34", &["ssd-resnet34-1200"]);
     gives("--precision int8", &["ssd-mobilenet-v1-int8"]);
     gives("--in-graph a.onnx", &["--model", "a.onnx"]);
-    gives("--data-location coco", &["--images", "coco/val2017"]);
+    gives("--data-location coco", &["--dataset", "coco"]);
     gives("--socket-id 1", &["--socket-id=1"]);
     gives("--num-inter-threads 2", &["--inter-threads=2"]);
     gives("--num-intra-threads 28", &["--intra-threads=28"]);
@@ -78,6 +66,23 @@ fn every_flag_with_a_meaning_becomes_ours() {
 }
 
 #[test]
+fn threads_beyond_the_cores_are_scaled_and_said() {
+    let (words, told) = read("--num-intra-threads 42 --num-inter-threads 11 --num-cores 56");
+    for word in [
+        "--intra-threads=28",
+        "--inter-threads=11",
+        "--cores-per-instance=28",
+    ] {
+        assert!(
+            words.iter().any(|found| found == word),
+            "{word} in {words:?}"
+        );
+    }
+    assert_eq!(told.notes.len(), 2, "{:?}", told.notes);
+    assert!(told.notes[0].contains("more than the 28 cores"));
+}
+
+#[test]
 fn without_a_word_it_is_a_benchmark_of_dummy_data() {
     let (words, told) = read("--mode inference");
     for word in [
@@ -91,20 +96,18 @@ fn without_a_word_it_is_a_benchmark_of_dummy_data() {
             "{word} in {words:?}"
         );
     }
-    assert_eq!(told.precision, Precision::Fp32);
-    assert!(told.notes.is_empty() && told.names_no_graph);
+    assert_eq!(told.precision, Some((Precision::Fp32, "--precision")));
+    assert!(told.notes.is_empty() && told.named_by.is_some());
 }
 
 #[test]
-fn accuracy_takes_the_annotations_of_the_data_location() {
+fn accuracy_takes_the_data_location_as_a_data_set() {
     let (words, _) = read("--accuracy-only --data-location coco");
     let expected = [
         "--model",
         "ssd-mobilenet-v1",
-        "--images",
-        "coco/val2017",
-        "--annotations",
-        "coco/annotations.json",
+        "--dataset",
+        "coco",
         "--accuracy-only",
     ];
     assert_eq!(words, expected);
@@ -166,7 +169,7 @@ fn short_forms_are_known() {
     let (words, told) =
         bare("-m ssd_vgg16 -p int8 -mo inference -g v.onnx -b 1 -e 2 -a 8 -k").unwrap();
     assert_eq!(told.model_name, "ssd_vgg16");
-    assert!(!told.names_no_graph);
+    assert!(told.named_by.is_none());
     for word in ["v.onnx", "--inter-threads=2", "--intra-threads=8"] {
         assert!(
             words.iter().any(|found| found == word),
@@ -176,14 +179,54 @@ fn short_forms_are_known() {
 }
 
 #[test]
+fn several_instances_share_a_pile_of_batches() {
+    let line = "--numa-cores-per-instance 4 --batch-size 16 --steps 10";
+    let (words, told) = read(line);
+    for word in [
+        "--cores-per-instance=4",
+        "--instances=7",
+        "--batch-size=16",
+        "--scenario=Offline",
+        "--set=min_query_count=1120",
+    ] {
+        assert!(
+            words.iter().any(|found| found == word),
+            "{word} in {words:?}"
+        );
+    }
+    let Ending::Intel(tail) = told.ending else {
+        panic!("{:?}", told.ending)
+    };
+    assert_eq!(tail.cores_per_instance.as_deref(), Some("4"));
+    gives("--numa-cores-per-instance socket", &["--instances=1"]);
+}
+
+#[test]
+fn only_ssd_vgg16_ends_without_the_lines_of_samples() {
+    let tail = |line: &str| match bare(line).unwrap().1.ending {
+        Ending::Intel(tail) => tail,
+        other => panic!("{other:?}"),
+    };
+    let vgg = tail("-m ssd_vgg16 -p fp32 -g v.onnx");
+    assert!(!vgg.has_sample_lines);
+    let mobilenet = tail("-m ssd-mobilenet -p fp32 -- warmup-steps=7 steps=9 input-size=1200");
+    assert_eq!(mobilenet.steps, (9, "7".to_owned()));
+    assert!(mobilenet.has_sample_lines);
+}
+
+#[test]
 fn what_cannot_be_is_refused_in_a_sentence() {
     let base = "--model-name ssd_vgg16 --precision fp32";
     for (line, expected) in [
-        (base.to_owned(), "pass --in-graph FILE.onnx"),
+        (
+            "--model-name ssd_vgg99 --precision fp32".to_owned(),
+            "pass --in-graph FILE.onnx",
+        ),
+        (format!("{base} --numa-cores-per-instance x"), "or socket"),
+        (format!("{base} --input-size 300"), "--in-graph FILE.onnx"),
         ("--precision fp32".to_owned(), "needs --model-name"),
         ("--model-name ssd_vgg16".to_owned(), "needs --precision"),
         (format!("{base} --precision bfloat16"), "fp32 or int8"),
-        (format!("{base} -g v.onnx -d none"), "it holds no pictures"),
         (format!("{base} --mode training"), "only mode is inference"),
         (format!("{base} --steps 0"), "above zero"),
         (format!("{base} --steps"), "needs a value"),

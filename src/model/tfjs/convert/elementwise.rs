@@ -26,6 +26,27 @@ pub(super) fn divide<'g>(converter: &mut Converter<'g>, node: &'g Node) -> Conve
     binary(converter, node, "Div", i64::checked_div)
 }
 
+pub(super) fn maximum<'g>(converter: &mut Converter<'g>, node: &'g Node) -> Converted {
+    binary(converter, node, "Max", |left, right| Some(left.max(right)))
+}
+
+pub(super) fn minimum<'g>(converter: &mut Converter<'g>, node: &'g Node) -> Converted {
+    binary(converter, node, "Min", |left, right| Some(left.min(right)))
+}
+
+/// One slope a channel.
+pub(super) fn prelu<'g>(converter: &mut Converter<'g>, node: &'g Node) -> Converted {
+    let tensor = converter.tensor(node, 0)?;
+    let slopes = converter.floats(node, 1)?;
+    let slopes = converter.operand(node, 1, &slopes, &tensor)?;
+    Ok(Value::Tensor(converter.map(
+        "PRelu",
+        &node.name,
+        tensor,
+        &[&slopes],
+    )))
+}
+
 /// `on_shapes` computes with elements of shapes, when both operands are such.
 fn binary<'g>(
     converter: &mut Converter<'g>,

@@ -7,6 +7,7 @@
 
 mod elementwise;
 mod reshaping;
+mod resize;
 mod window;
 
 use std::collections::HashMap;
@@ -99,6 +100,11 @@ fn handler(op: &str) -> Option<Handler> {
         "Mul" => elementwise::multiply,
         "Sub" => elementwise::subtract,
         "RealDiv" | "Div" => elementwise::divide,
+        "Maximum" => elementwise::maximum,
+        "Minimum" => elementwise::minimum,
+        "Prelu" => elementwise::prelu,
+        "ResizeBilinear" => resize::bilinear,
+        "ResizeNearestNeighbor" => resize::nearest,
         "Relu" => elementwise::relu,
         "Relu6" => elementwise::relu6,
         "LeakyRelu" => elementwise::leaky_relu,

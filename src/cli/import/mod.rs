@@ -1,36 +1,33 @@
 //! `detbench import`: a foreign model -> an ONNX file and the model file beside it.
 
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+mod describe;
+mod pending;
+
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
-use tempfile::NamedTempFile;
 
-use crate::library::preprocessing::{ColorOrder, ElementType, Layout, Preprocessing, Resize};
-use crate::model::description::{
-    Anchors, Dataset, Family, Heads, InputDescription, ModelFile, Outputs, Precision, RawHeads,
-};
+use crate::model::description::{Anchors, DescriptionError, Precision};
 use crate::model::onnx::signature::{decode, facts};
 use crate::model::onnx::{GraphFacts, ReadError};
-use crate::model::tfjs::{self, ImportError, ImportSummary, Imported};
-use crate::model::{npy, AnchorSpec, Labels, ModelDescription};
-use crate::postprocess::families::RuleOverrides;
-use crate::postprocess::{BoxScales, NmsSettings};
+use crate::model::{npy, tfjs, tflite, AnchorSpec, ModelDescription};
+use describe::{describe, matching_spec};
+use pending::Pending;
 
-/// Published generators agree with each other only to about this.
-const ANCHOR_TOLERANCE: f32 = 1e-6;
-
-/// Convert a TensorFlow.js detector to ONNX.
+/// Convert a TFLite or TensorFlow.js detector to ONNX.
 #[derive(Debug, Clone, Args)]
 pub struct ImportArgs {
-    /// Directory of the TensorFlow.js graph model (it holds model.json and its weight files).
-    #[arg(value_name = "DIR")]
+    /// A .tflite file, or the directory of a TensorFlow.js graph model (model.json and its weight files).
+    #[arg(value_name = "FILE.tflite|DIR")]
     pub source: PathBuf,
     /// The ONNX file to write; the model file FILE.toml is written beside it.
     #[arg(short, long, value_name = "FILE.onnx")]
     pub output: PathBuf,
+    /// Write the float twin of a quantised model.
+    #[arg(long)]
+    pub dequantize: bool,
     /// Replace files that exist.
     #[arg(long)]
     pub force: bool,
@@ -43,7 +40,7 @@ pub struct ImportArgs {
 #[derive(Debug, thiserror::Error)]
 pub enum ImportCommandError {
     /// A source of another format.
-    #[error("cannot import {}: only directories of TensorFlow.js graph models (model.json and weight files) can be imported", path.display())]
+    #[error("cannot import {}: only .tflite files and directories of TensorFlow.js graph models (model.json and weight files) can be imported", path.display())]
     Format {
         /// The source.
         path: PathBuf,
@@ -68,9 +65,26 @@ pub enum ImportCommandError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The model is not understood.
+    /// A flag that has no meaning for the source.
+    #[error("--dequantize: {} is a TensorFlow.js model, whose graph is float already; leave the flag out", path.display())]
+    FloatAlready {
+        /// The source.
+        path: PathBuf,
+    },
+    /// The TensorFlow.js model is not understood.
     #[error(transparent)]
-    Import(#[from] ImportError),
+    Tfjs(#[from] tfjs::ImportError),
+    /// The TFLite file is not understood.
+    #[error(transparent)]
+    Tflite(#[from] tflite::ImportError),
+    /// What the source says of post-processing is what no run can mean.
+    #[error("{} holds post-processing that no model file can say: {error}", path.display())]
+    Rules {
+        /// The source.
+        path: PathBuf,
+        /// What is wrong, with the key of the model file.
+        error: DescriptionError,
+    },
     /// The importer wrote what it cannot read: our own bug, reported as such.
     #[error("the imported model cannot be read back: {0}")]
     ReadBack(#[from] ReadError),
@@ -96,6 +110,69 @@ pub struct ImportReport {
     pub graph: GraphFacts,
 }
 
+/// What was found and made, by the kind of source.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum ImportSummary {
+    /// A TensorFlow.js model.
+    Tfjs(tfjs::ImportSummary),
+    /// A TFLite file.
+    Tflite(tflite::ImportSummary),
+}
+
+/// A converted model.
+enum Foreign {
+    Tfjs(tfjs::Imported),
+    Tflite(tflite::Imported),
+}
+
+impl Foreign {
+    fn read(args: &ImportArgs) -> Result<Self, ImportCommandError> {
+        let path = &args.source;
+        let extension = path.extension().and_then(|e| e.to_str());
+        if !path.is_dir() && (extension == Some("tflite") || begins_as_tflite(path)) {
+            return Ok(Self::Tflite(tflite::import(path, args.dequantize)?));
+        }
+        let foreign = ["pb", "onnx", "h5", "keras", "pt", "pth"];
+        if !path.is_dir() && extension.is_some_and(|e| foreign.contains(&e)) {
+            return Err(ImportCommandError::Format { path: path.clone() });
+        }
+        let imported = tfjs::import(path)?;
+        if args.dequantize {
+            return Err(ImportCommandError::FloatAlready { path: path.clone() });
+        }
+        Ok(Self::Tfjs(imported))
+    }
+
+    fn onnx(&self) -> &[u8] {
+        match self {
+            Self::Tfjs(imported) => &imported.onnx,
+            Self::Tflite(imported) => &imported.onnx,
+        }
+    }
+
+    fn anchors(&self) -> Option<&[[f32; 4]]> {
+        match self {
+            Self::Tfjs(imported) => imported.anchors.as_deref(),
+            Self::Tflite(imported) => imported.anchors.as_deref(),
+        }
+    }
+
+    fn summary(self) -> ImportSummary {
+        match self {
+            Self::Tfjs(imported) => ImportSummary::Tfjs(imported.summary),
+            Self::Tflite(imported) => ImportSummary::Tflite(imported.summary),
+        }
+    }
+}
+
+/// Whether the file has the mark of TFLite files; those are also called `.lite` and `.bin`.
+fn begins_as_tflite(path: &Path) -> bool {
+    let mut head = [0; 8];
+    let file = std::fs::File::open(path);
+    file.and_then(|mut file| file.read_exact(&mut head)).is_ok() && head.ends_with(b"TFL3")
+}
+
 /// Imports and prints to `out` what was done.
 pub fn run(args: &ImportArgs, out: &mut dyn Write) -> Result<ImportReport, ImportCommandError> {
     // The output first: an import that cannot be kept need not be made.
@@ -111,16 +188,9 @@ pub fn run(args: &ImportArgs, out: &mut dyn Write) -> Result<ImportReport, Impor
     let mut onnx = Pending::new(&args.output, args.force)?;
     let mut toml = Pending::new(&args.output.with_extension("toml"), args.force)?;
     let mut pending_anchors = None;
-    let foreign = ["tflite", "pb", "onnx", "h5", "keras", "pt", "pth"];
-    let extension = args.source.extension().and_then(|e| e.to_str());
-    if !args.source.is_dir() && extension.is_some_and(|e| foreign.contains(&e)) {
-        return Err(ImportCommandError::Format {
-            path: args.source.clone(),
-        });
-    }
-    let imported = tfjs::import(&args.source)?;
-    let spec = imported.anchors.as_deref().and_then(matching_spec);
-    let anchors = match (spec, &imported.anchors) {
+    let foreign = Foreign::read(args)?;
+    let spec = foreign.anchors().and_then(matching_spec);
+    let anchors = match (spec, foreign.anchors()) {
         (Some(spec), _) => Anchors::Generated(spec),
         (None, Some(rows)) => {
             let path = args.output.with_extension("anchors.npy");
@@ -132,9 +202,27 @@ pub fn run(args: &ImportArgs, out: &mut dyn Write) -> Result<ImportReport, Impor
         // The graph holds none, so the family's usual ones are the best guess.
         (None, None) => Anchors::Generated(AnchorSpec::TfodSsd300),
     };
-    let description = describe(&args.output, &args.source, &imported, anchors.clone());
-    onnx.write(&imported.onnx)?;
-    toml.write(description.to_toml().as_bytes())?;
+    let graph = facts(&decode(foreign.onnx(), &args.output)?);
+    let precision = if graph.integer_layers.any() {
+        Precision::Int8
+    } else {
+        Precision::Fp32
+    };
+    let description = describe(
+        &args.output,
+        &args.source,
+        &foreign,
+        precision,
+        anchors.clone(),
+    );
+    let text = description.to_toml();
+    let toml_path = args.output.with_extension("toml");
+    ModelDescription::parse(&text, &toml_path).map_err(|error| ImportCommandError::Rules {
+        path: args.source.clone(),
+        error,
+    })?;
+    onnx.write(foreign.onnx())?;
+    toml.write(text.as_bytes())?;
     let mut written = Vec::new();
     for file in pending_anchors.into_iter().chain([toml, onnx]) {
         written.push(file.persist(args.force)?);
@@ -143,10 +231,10 @@ pub fn run(args: &ImportArgs, out: &mut dyn Write) -> Result<ImportReport, Impor
         schema_version: 1,
         source: args.source.clone(),
         written,
-        onnx_size_bytes: imported.onnx.len(),
+        onnx_size_bytes: foreign.onnx().len(),
         anchors,
-        summary: imported.summary,
-        graph: facts(&decode(&imported.onnx, &args.output)?),
+        summary: foreign.summary(),
+        graph,
     };
     let printed = if args.json {
         serde_json::to_writer_pretty(&mut *out, &report)
@@ -162,151 +250,28 @@ pub fn run(args: &ImportArgs, out: &mut dyn Write) -> Result<ImportReport, Impor
     Ok(report)
 }
 
-/// A file that appears under its name only when it is complete.
-struct Pending {
-    path: PathBuf,
-    file: NamedTempFile,
-}
-
-impl Pending {
-    fn new(path: &Path, force: bool) -> Result<Self, ImportCommandError> {
-        let path = path.to_owned();
-        if path.is_dir() || (!force && path.exists()) {
-            return Err(ImportCommandError::Exists { path });
-        }
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        // As any new file, subject to the user's umask; temporary files are private otherwise.
-        let permissions = std::fs::Permissions::from_mode(0o666);
-        let file = tempfile::Builder::new()
-            .prefix(".detbench-import-")
-            .permissions(permissions)
-            .tempfile_in(folder);
-        match file {
-            Ok(file) => Ok(Self { path, file }),
-            Err(source) => Err(ImportCommandError::Write { path, source }),
-        }
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<(), ImportCommandError> {
-        self.file
-            .write_all(bytes)
-            .map_err(|source| ImportCommandError::Write {
-                path: self.path.clone(),
-                source,
-            })
-    }
-
-    fn persist(self, force: bool) -> Result<PathBuf, ImportCommandError> {
-        let moved = if force {
-            self.file.persist(&self.path)
-        } else {
-            self.file.persist_noclobber(&self.path)
-        };
-        match moved {
-            Ok(_) => Ok(self.path),
-            Err(error) => Err(ImportCommandError::Write {
-                path: self.path,
-                source: error.error,
-            }),
-        }
-    }
-}
-
-/// The published set of anchors that `rows` are.
-fn matching_spec(rows: &[[f32; 4]]) -> Option<AnchorSpec> {
-    AnchorSpec::ALL.into_iter().find(|spec| {
-        let own = spec.generate();
-        let pairs = own.iter().flatten().zip(rows.iter().flatten());
-        let near = |(a, b): (&f32, &f32)| (a - b).abs() <= ANCHOR_TOLERANCE;
-        own.len() == rows.len() && pairs.into_iter().all(near)
-    })
-}
-
-/// The model file: what the graph shows, and for the rest what its family has in common.
-fn describe(
-    output: &Path,
-    source: &Path,
-    imported: &Imported,
-    anchors: Anchors,
-) -> ModelDescription {
-    let summary = &imported.summary;
-    let name = output.file_stem().unwrap_or_default().to_string_lossy();
-    let classes = summary
-        .score_columns
-        .saturating_sub(u32::from(summary.background));
-    let coco = classes == 90;
-    let labels = if coco {
-        Labels::Coco91
-    } else {
-        Labels::Names(
-            (1..=classes)
-                .map(|class| format!("class {class}"))
-                .collect(),
-        )
-    };
-    let origin = source.file_name().unwrap_or_default().to_string_lossy();
-    ModelDescription {
-        name: name.clone().into_owned(),
-        title: name.into_owned(),
-        precision: Precision::Fp32,
-        dataset: if classes == 20 { Dataset::Voc } else { Dataset::Coco },
-        source: format!("TensorFlow.js graph model `{origin}`"),
-        licence: "as the TensorFlow.js model's".to_owned(),
-        labels,
-        notes: "Written by `detbench import`; box_scales and nms are those usual for the family, not read from the graph.".to_owned(),
-        files: vec![ModelFile {
-            name: output.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            sha256: Vec::new(),
-            origin: format!("imported by detbench {}", env!("CARGO_PKG_VERSION")),
-        }],
-        input: InputDescription {
-            name: summary.input.to_owned(),
-            preprocessing: Preprocessing {
-                height: summary.height,
-                width: summary.width,
-                element: ElementType::F32,
-                layout: Layout::Nhwc,
-                color: ColorOrder::Rgb,
-                resize: Resize::PillowBilinear,
-                mean: [0.0; 3],
-                scale: [1.0; 3],
-            },
-        },
-        outputs: Outputs::RawHeads(RawHeads {
-        family: Family::TfliteSsd,
-        heads: Heads {
-            boxes: tfjs::RAW_BOXES.to_owned(),
-            scores: tfjs::RAW_SCORES.to_owned(),
-            activation: summary.activation,
-            classes,
-            background: summary.background,
-        },
-        anchors,
-        box_scales: BoxScales {
-            y: 10.0,
-            x: 10.0,
-            h: 5.0,
-            w: 5.0,
-        },
-        nms: NmsSettings {
-            score_threshold: 0.3,
-            iou_threshold: 0.6,
-            max_detections: 100,
-            detections_per_class: 100,
-            max_classes_per_detection: 1,
-        },
-        procedure: RuleOverrides::default(),
-        }),
-    }
-}
-
 fn print(report: &ImportReport, out: &mut dyn Write) -> std::io::Result<()> {
-    let summary = &report.summary;
-    let made: usize = summary.operators.values().sum();
-    let operators: Vec<String> = summary
+    let (steps, parameters, heads, pixels) = match &report.summary {
+        ImportSummary::Tfjs(own) => (
+            format!("{} TensorFlow nodes", own.source_nodes),
+            own.parameters,
+            [("node", &own.boxes_from), ("node", &own.scores_from)],
+            "RGB, 0..=255",
+        ),
+        ImportSummary::Tflite(own) => (
+            format!("{} TFLite operators", own.source_operators),
+            own.parameters,
+            [("tensor", &own.boxes_from), ("tensor", &own.scores_from)],
+            if own.quantized_input {
+                "RGB, 0..=255"
+            } else {
+                "RGB, normalised as the model file says"
+            },
+        ),
+    };
+    let nodes: usize = report.graph.operators.values().sum();
+    let operators: Vec<String> = report
+        .graph
         .operators
         .iter()
         .map(|(op, count)| format!("{count} {op}"))
@@ -314,21 +279,28 @@ fn print(report: &ImportReport, out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(out, "imported   {}", report.source.display())?;
     writeln!(
         out,
-        "graph      {made} ONNX nodes from {} TensorFlow nodes: {}",
-        summary.source_nodes,
+        "graph      {nodes} ONNX nodes from {steps}: {}",
         operators.join(", ")
     )?;
-    writeln!(out, "parameters {}", summary.parameters)?;
+    writeln!(out, "parameters {parameters}")?;
+    let layers = &report.graph.integer_layers;
+    if layers.any() {
+        writeln!(
+            out,
+            "precision  int8: {} of {} convolutions",
+            layers.convolutions_quantized, layers.convolutions
+        )?;
+    }
     for input in &report.graph.signature.inputs {
-        writeln!(out, "input      {input} (RGB, 0..=255)")?;
+        writeln!(out, "input      {input} ({pixels})")?;
     }
     for output in &report.graph.signature.outputs {
-        let (node, what) = if output.name == tfjs::RAW_BOXES {
-            (&summary.boxes_from, "before decoding")
+        let ((kind, from), what) = if output.name == tfjs::RAW_BOXES {
+            (heads[0], "before decoding")
         } else {
-            (&summary.scores_from, "before the activation")
+            (heads[1], "before the activation")
         };
-        writeln!(out, "output     {output} (node `{node}`, {what})")?;
+        writeln!(out, "output     {output} ({kind} `{from}`, {what})")?;
     }
     match &report.anchors {
         Anchors::Generated(spec) => writeln!(out, "anchors    {}", spec.name())?,
@@ -350,6 +322,7 @@ mod tests {
         ImportArgs {
             source: source.to_owned(),
             output: output.to_owned(),
+            dequantize: false,
             force: false,
             json: false,
         }
@@ -395,15 +368,27 @@ mod tests {
     }
 
     #[test]
-    fn a_tflite_file_is_refused_with_what_can_be_imported() {
+    fn a_file_of_another_format_is_refused_with_what_can_be_imported() {
         let dir = tempfile::tempdir().unwrap();
-        let source = dir.path().join("detect.tflite");
-        std::fs::write(&source, "TFL3").unwrap();
-        let error = refused(&args(&source, &dir.path().join("own.onnx"))).to_string();
-        assert!(
-            error.contains("cannot import") && error.contains("TensorFlow.js"),
-            "{error}"
-        );
+        let output = dir.path().join("own.onnx");
+        for (name, contents, words) in [
+            (
+                "frozen.pb",
+                "graph",
+                "only .tflite files and directories of TensorFlow.js",
+            ),
+            (
+                "detect.tflite",
+                "not one",
+                "detect.tflite: it is no TFLite file",
+            ),
+            ("detect.lite", "\u{1c}\0\0\0TFL3", "the file is damaged"),
+        ] {
+            let source = dir.path().join(name);
+            std::fs::write(&source, contents).unwrap();
+            let error = refused(&args(&source, &output)).to_string();
+            assert!(error.contains(words), "{error}");
+        }
     }
 
     #[test]

@@ -1,0 +1,7 @@
+//! COCO's instances: see `tests/fuzzed/mod.rs`.
+#![no_main]
+
+#[path = "../../tests/fuzzed/mod.rs"]
+mod fuzzed;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzzed::coco_json(bytes));
