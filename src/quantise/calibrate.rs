@@ -153,13 +153,16 @@ pub fn extents(
     Ok(extents)
 }
 
-/// Shape and elements of each watched tensor on one picture.
+/// Shape and elements of a tensor.
+type Seen<'a> = (&'a [i64], &'a [f32]);
+
+/// Each watched tensor on one picture.
 fn observe<'a>(
     model: &'a mut dyn Model,
     watched: &Watched,
     pictures: &'a mut dyn CalibrationPictures,
     picture: usize,
-) -> Result<Vec<(&'a [i64], &'a [f32])>, QuantiseError> {
+) -> Result<Vec<Seen<'a>>, QuantiseError> {
     let input = pictures.tensor(picture)?;
     model.run(input)?;
     let model = &*model;
@@ -173,7 +176,7 @@ fn observe<'a>(
     Ok(tensors)
 }
 
-fn floats<'a>(view: TensorView<'a>, name: &str) -> Result<(&'a [i64], &'a [f32]), QuantiseError> {
+fn floats<'a>(view: TensorView<'a>, name: &str) -> Result<Seen<'a>, QuantiseError> {
     match view.data {
         TensorData::F32(data) => Ok((view.shape, data)),
         other => Err(QuantiseError::NotFloat {

@@ -2,9 +2,9 @@
 //! computes stays the same on the calibration pictures.
 //!
 //! A channel between two convolutions is divided by `s` in the first and multiplied by `s` in the second, with
-//! `s = sqrt(r1 / r2)` from the greatest weights on both sides. Through a ReLU that is exact. Through a clip at 6 it is
-//! exact for channels that do not reach 6 before or after, and only those are scaled: replacing the clip by a ReLU, as
-//! AIMET does, costs a ReLU6 network more than half of its accuracy.
+//! `s = sqrt(r1 / r2)` from the greatest weights on both sides. Through a `Relu` that is exact. Through a clip at 6 it is
+//! exact for channels that do not reach 6 before or after, and only those are scaled: replacing the clip by a `Relu`, as
+//! AIMET does, costs a network of clips more than half of its accuracy.
 //!
 //! Channels that are always above zero then give what they always have (their least value) to the next layer's bias,
 //! where that layer pads nothing.

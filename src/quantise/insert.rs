@@ -7,7 +7,7 @@
 //! it for one whose weights somebody forgot to quantise, and do that itself, per tensor (`WeightBiasQuantization`). It
 //! gets a `DequantizeLinear` of its own with the same scale written once for each channel, which means the same and is left alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::bytes::ByteInput;
 use super::encode::{Encoded, LayerConstants};
@@ -29,7 +29,7 @@ pub fn insert(
 ) -> Graph {
     let nodes = graph.nodes.clone();
     let mut writer = Writer {
-        is_first_dropped: plan.dropped.values().map(|node| (*node, ())).collect(),
+        dropped: plan.dropped.values().copied().collect(),
         pairs: BTreeMap::new(),
         out: Vec::with_capacity(nodes.len() * 3),
         old: &nodes,
@@ -56,7 +56,7 @@ pub fn insert(
         }
     }
     for index in 0..nodes.len() {
-        if !skipped.contains_key(&index) && !writer.is_first_dropped.contains_key(&index) {
+        if !skipped.contains_key(&index) && !writer.dropped.contains(&index) {
             writer.node(index);
         }
     }
@@ -73,7 +73,7 @@ struct Writer<'a> {
     encoded: &'a Encoded,
     bias: BiasForm,
     /// Activations that are not written.
-    is_first_dropped: BTreeMap<usize, ()>,
+    dropped: BTreeSet<usize>,
     /// Each quantised tensor -> its bytes, and the floats behind them.
     pairs: BTreeMap<String, Pair>,
     out: Vec<NodeProto>,

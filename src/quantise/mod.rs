@@ -113,7 +113,8 @@ fn check(model: &ModelProto) -> Result<(), QuantiseError> {
         let is_fixed =
             matches!(dimension.value, Some(DimensionValue::Length(length)) if length > 0);
         // Four axes begin with the batch, which calibration sets to one.
-        if !is_fixed && !(axis == 0 && axes.len() == 4) {
+        let is_batch = axis == 0 && axes.len() == 4;
+        if !is_fixed && !is_batch {
             return Err(QuantiseError::DynamicShape {
                 input: input.name.clone(),
                 axis,

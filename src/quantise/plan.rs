@@ -143,7 +143,7 @@ pub fn plan(graph: &Graph, wishes: &Wishes) -> Result<Plan, QuantiseError> {
         index: BTreeMap::new(),
         taken: BTreeSet::new(),
     };
-    build.all()?;
+    build.all();
     Ok(build.finish())
 }
 
@@ -356,7 +356,7 @@ struct Build<'a> {
 }
 
 impl Build<'_> {
-    fn all(&mut self) -> Result<(), QuantiseError> {
+    fn all(&mut self) {
         for input in self.graph.inputs() {
             if self.is_read_by_integers(input) {
                 self.own(input, UNBOUNDED, None);
@@ -367,7 +367,6 @@ impl Build<'_> {
                 self.visit(index);
             }
         }
-        Ok(())
     }
 
     fn visit(&mut self, index: usize) {

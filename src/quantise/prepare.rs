@@ -112,7 +112,7 @@ fn drop_identities(graph: &mut Graph, done: &mut Preparation) {
 fn fold_pads(graph: &mut Graph, done: &mut Preparation, heirs: &mut BTreeMap<String, String>) {
     let readers = graph.readers();
     let mut gone = vec![false; graph.nodes.len()];
-    for index in 0..graph.nodes.len() {
+    for (index, is_gone) in gone.iter_mut().enumerate() {
         let pad = &graph.nodes[index];
         let Some((spatial, reader)) =
             zero_padding(graph, pad).zip(only_reader(graph, &readers, pad))
@@ -138,7 +138,7 @@ fn fold_pads(graph: &mut Graph, done: &mut Preparation, heirs: &mut BTreeMap<Str
             .push(crate::model::onnx::builder::ints("pads", &pads));
         conv.input[0] = source;
         heirs.insert(pad_name, conv.name.clone());
-        gone[index] = true;
+        *is_gone = true;
         done.count("Pad into Conv");
     }
     remove(graph, &gone);
@@ -187,6 +187,13 @@ struct Affine {
     rule: &'static str,
     scale: Vec<f64>,
     shift: Vec<f64>,
+}
+
+impl Affine {
+    #[expect(clippy::float_cmp, reason = "a sum's scale is written as 1")]
+    fn only_shifts(&self) -> bool {
+        self.scale.iter().all(|scale| *scale == 1.0)
+    }
 }
 
 /// A convolution's constants while things are folded into it.
@@ -268,7 +275,7 @@ fn fold_behind_sum(
         let made = graph.nodes[sum].output[0].clone();
         let channels = folded.bias.len();
         let found = affine(graph, &graph.nodes[next], &made, channels)?;
-        let Some(affine) = found.filter(|one| one.scale.iter().all(|scale| *scale == 1.0)) else {
+        let Some(affine) = found.filter(Affine::only_shifts) else {
             break;
         };
         folded.apply(&affine);

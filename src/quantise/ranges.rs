@@ -133,7 +133,7 @@ fn occupied(histogram: &Histogram) -> impl Iterator<Item = (f64, u64)> + '_ {
     counts.map(|(bin, &count)| (histogram.center(bin), count))
 }
 
-/// Cuts half of what `share` leaves over from each side; a side that ends at zero, as behind a ReLU, stays.
+/// Cuts half of what `share` leaves over from each side; a side that ends at zero, as behind a `Relu`, stays.
 fn percentile(histogram: &Histogram, share: f64) -> (f64, f64) {
     // The difference of two decimals: what should be whole is not.
     let cut = (100.0 - share) / 200.0 * histogram.total() as f64 * (1.0 + 1e-9);
@@ -195,7 +195,6 @@ fn least_cost(histogram: &Histogram, clipped_weight: f64) -> (f64, f64) {
                 cost((low, high))
             });
         }
-        #[expect(clippy::float_cmp, reason = "the same candidate or another")]
         if before == (low, high) {
             break;
         }

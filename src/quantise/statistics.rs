@@ -153,7 +153,7 @@ impl Histogram {
         };
         // Most elements behind a ReLU are zero. Neighbours count in tables of their own, so that none waits for the
         // one before it.
-        let mut tables = [[0_u32; BINS]; TABLES];
+        let mut tables = vec![[0_u32; BINS]; TABLES];
         let (chunks, rest) = data.as_chunks::<TABLES>();
         for part in chunks.chunks(u32::MAX as usize) {
             for chunk in part {

@@ -92,7 +92,7 @@ pub enum PresetArg {
     Default,
     /// AIMET's W8A8: minmax, one step for all weights of a layer, biases not quantised, inputs quantised
     Aimet,
-    /// AIMET's tf_enhanced ranges with the model input in float
+    /// AIMET's TF-enhanced ranges with the model input in float
     AimetTfEnhanced,
     /// LPOT's: minmax, a step for each channel, everything integer
     Lpot,
@@ -109,7 +109,7 @@ pub enum RangesArg {
     Minmax,
     /// Tails are cut (see --percentile); trims class scores
     Percentile,
-    /// Kullback-Leibler divergence; ruins ReLU6 networks
+    /// Kullback-Leibler divergence; ruins networks that clip at 6
     Entropy,
     /// Least squared error
     Mse,
@@ -236,11 +236,15 @@ impl QuantizeArgs {
             Some(WeightsArg::PerChannel) => recipe.weights = Granularity::PerChannel,
             Some(WeightsArg::PerTensor) => recipe.weights = Granularity::PerTensor,
         }
-        recipe.weight_level_max = match self.weight_bits {
-            BitsArg::Eight => LEVEL_MAX,
-            BitsArg::Seven => LEVEL_MAX_REDUCED,
-            BitsArg::Auto if has_vnni => LEVEL_MAX,
-            BitsArg::Auto => LEVEL_MAX_REDUCED,
+        let is_reduced = match self.weight_bits {
+            BitsArg::Seven => true,
+            BitsArg::Eight => false,
+            BitsArg::Auto => !has_vnni,
+        };
+        recipe.weight_level_max = if is_reduced {
+            LEVEL_MAX_REDUCED
+        } else {
+            LEVEL_MAX
         };
         let or = |switch: Option<SwitchArg>, preset: bool| switch.map_or(preset, SwitchArg::is_on);
         recipe.bias_correction = or(self.bias_correction, recipe.bias_correction);

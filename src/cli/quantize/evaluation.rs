@@ -70,10 +70,10 @@ pub fn compare(
     let heads = heads.map(|(raw, _)| raw.heads.clone());
     let count = others[0].len();
     // Names need not hold numbers, nor different ones: the position is an id that fits all.
-    let ids: Vec<i64> = (1..=count as i64).collect();
+    let ids: Vec<i64> = (1_i64..).take(count).collect();
     let mut difference = ProbabilityDifference::default();
     let mut detections: [Vec<CocoDetection>; 2] = Default::default();
-    for at in 0..count {
+    for (at, &id) in ids.iter().enumerate() {
         let mut probabilities = Vec::new();
         let both = sides.iter_mut().zip(&mut pictures).zip(&mut detections);
         for ((side, pictures), found) in both {
@@ -85,12 +85,7 @@ pub fn compare(
             let own = side.inference.detect(detectors[0].as_mut())?;
             // Any numbering of the classes will do, as long as it is the same on both sides.
             found.extend(own.iter().map(|one| {
-                CocoDetection::from_detection(
-                    one,
-                    ids[at],
-                    i64::from(one.class) + 1,
-                    others[0].size(at),
-                )
+                CocoDetection::from_detection(one, id, i64::from(one.class) + 1, others[0].size(at))
             }));
         }
         if let (Some(heads), [reference, other]) = (&heads, probabilities.as_slice()) {

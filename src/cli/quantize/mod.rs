@@ -144,6 +144,7 @@ fn subject_of(
 }
 
 /// Whether this processor adds products of bytes without saturating; `None` where none saturates.
+#[expect(clippy::unnecessary_wraps, reason = "other processors have no answer")]
 fn has_vnni() -> Option<bool> {
     #[cfg(target_arch = "x86_64")]
     {
