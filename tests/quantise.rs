@@ -353,7 +353,7 @@ fn the_real_ssdlite_is_as_near_to_its_float_model_as_the_recipe_promises() {
     let Some(data) = data() else { return };
     let dir = tempfile::tempdir().unwrap();
     let model = format!("{data}/models/ssdlite_mobilenet_v2_coco_fp32.onnx");
-    let pictures = format!("{data}/coco/cocomini_train2017_80");
+    let pictures = format!("{data}/coco/cocomini_train2017_80/images");
     let output = dir.path().join("own.onnx");
     let quantize = |extra: &[&str]| {
         let fixed = [

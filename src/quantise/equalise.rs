@@ -135,24 +135,18 @@ impl Layer {
 
     /// The elements that read an input channel, each with its output channel.
     fn input(&mut self, channel: usize) -> impl Iterator<Item = (usize, &mut f32)> {
-        let (inputs, kernel) = (
-            self.weights.dims[1],
-            self.weights.dims[2..].iter().product::<usize>(),
-        );
+        let kernel = self.weights.dims[2..].iter().product::<usize>();
+        let row_length = self.weights.dims[1] * kernel;
         let is_depthwise = self.is_depthwise;
-        self.weights
-            .data
-            .iter_mut()
-            .enumerate()
-            .filter_map(move |(at, value)| {
-                let output = at / (inputs * kernel);
-                let own = if is_depthwise {
-                    output
-                } else {
-                    at / kernel % inputs
-                };
-                (own == channel).then_some((output, value))
-            })
+        let rows = self.weights.data.chunks_exact_mut(row_length.max(1));
+        rows.enumerate().flat_map(move |(output, row)| {
+            let own = match is_depthwise {
+                true if output == channel => 0..row_length,
+                true => 0..0,
+                false => channel * kernel..(channel + 1) * kernel,
+            };
+            row[own].iter_mut().map(move |value| (output, value))
+        })
     }
 }
 

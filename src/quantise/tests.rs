@@ -79,9 +79,9 @@ fn convolve(
     let out = (side + 2 * pad - kernel) / stride + 1;
     let (inputs, outputs) = (w.dims[1], w.dims[0]);
     let mut data = Vec::new();
-    for o in 0..outputs {
+    for (o, &bias) in b.iter().enumerate().take(outputs) {
         for (y, column) in (0..out).flat_map(|y| (0..out).map(move |column| (y, column))) {
-            let mut sum = f64::from(b[o]);
+            let mut sum = f64::from(bias);
             for i in 0..inputs {
                 let channel = o / (outputs / groups) * inputs + i;
                 for (ky, kx) in (0..kernel).flat_map(|ky| (0..kernel).map(move |kx| (ky, kx))) {
@@ -123,7 +123,10 @@ impl Model for StandIn {
         let y = convolve(&a2, &constant("w3"), &constant("b3").data, 1, 0, 1, false);
         self.outputs = [a1, a2, y]
             .into_iter()
-            .map(|own| (own.dims.iter().map(|one| *one as i64).collect(), own.data))
+            .map(|own| {
+                let shape = own.dims.iter().map(|&one| i64::try_from(one).unwrap());
+                (shape.collect(), own.data)
+            })
             .collect();
         Ok(())
     }
