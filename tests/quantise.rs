@@ -377,6 +377,10 @@ fn the_real_ssdlite_is_as_near_to_its_float_model_as_the_recipe_promises() {
         (Some(86), Some(2))
     );
     assert_eq!(own["fusion"]["integer_sums"], 10);
+    if own["saturation"]["vnni_here"] == false {
+        eprintln!("this processor has no VNNI, so weights have 7 bits and other figures: skipped");
+        return;
+    }
     let number = |own: &Value, key: &str| own[key].as_f64().unwrap();
     assert!(number(&own, "dp") <= 0.09, "{}", own["dp"]);
     assert!(number(&own, "agreement") >= 0.965, "{}", own["agreement"]);
