@@ -1,7 +1,6 @@
 //! `detbench import`: a foreign model -> an ONNX file and the model file beside it.
 
 mod describe;
-mod pending;
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -9,12 +8,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
+use crate::cli::new_file::{NewFile, NewFileError};
 use crate::model::description::{Anchors, DescriptionError, Precision};
 use crate::model::onnx::signature::{decode, facts};
 use crate::model::onnx::{GraphFacts, ReadError};
 use crate::model::{npy, tfjs, tflite, AnchorSpec, ModelDescription};
 use describe::{describe, matching_spec};
-use pending::Pending;
 
 /// Convert a TFLite or TensorFlow.js detector to ONNX.
 #[derive(Debug, Clone, Args)]
@@ -51,20 +50,9 @@ pub enum ImportCommandError {
         /// The output.
         path: PathBuf,
     },
-    /// Something would be overwritten.
-    #[error("{} exists already; pass --force to replace it or choose another --output", path.display())]
-    Exists {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The output cannot be written.
-    #[error("{} cannot be written: {source}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    /// A file cannot be written, or would be overwritten.
+    #[error(transparent)]
+    File(#[from] NewFileError),
     /// A flag that has no meaning for the source.
     #[error("--dequantize: {} is a TensorFlow.js model, whose graph is float already; leave the flag out", path.display())]
     FloatAlready {
@@ -185,8 +173,8 @@ pub fn run(args: &ImportArgs, out: &mut dyn Write) -> Result<ImportReport, Impor
             path: args.output.clone(),
         });
     }
-    let mut onnx = Pending::new(&args.output, args.force)?;
-    let mut toml = Pending::new(&args.output.with_extension("toml"), args.force)?;
+    let mut onnx = NewFile::create(&args.output, args.force)?;
+    let mut toml = NewFile::create(&args.output.with_extension("toml"), args.force)?;
     let mut pending_anchors = None;
     let foreign = Foreign::read(args)?;
     let spec = foreign.anchors().and_then(matching_spec);
@@ -194,7 +182,7 @@ pub fn run(args: &ImportArgs, out: &mut dyn Write) -> Result<ImportReport, Impor
         (Some(spec), _) => Anchors::Generated(spec),
         (None, Some(rows)) => {
             let path = args.output.with_extension("anchors.npy");
-            let mut file = Pending::new(&path, args.force)?;
+            let mut file = NewFile::create(&path, args.force)?;
             file.write(&npy::write_rows(rows))?;
             pending_anchors = Some(file);
             Anchors::File(PathBuf::from(path.file_name().unwrap_or_default()))
@@ -225,7 +213,7 @@ pub fn run(args: &ImportArgs, out: &mut dyn Write) -> Result<ImportReport, Impor
     toml.write(text.as_bytes())?;
     let mut written = Vec::new();
     for file in pending_anchors.into_iter().chain([toml, onnx]) {
-        written.push(file.persist(args.force)?);
+        written.push(file.persist()?);
     }
     let report = ImportReport {
         schema_version: 1,
@@ -243,7 +231,7 @@ pub fn run(args: &ImportArgs, out: &mut dyn Write) -> Result<ImportReport, Impor
     } else {
         print(&report, out)
     };
-    printed.map_err(|source| ImportCommandError::Write {
+    printed.map_err(|source| NewFileError::Write {
         path: PathBuf::from("stdout"),
         source,
     })?;
@@ -352,7 +340,7 @@ mod tests {
         assert!(exists.contains("own.toml exists already"), "{exists}");
         let folder = refused(&args(&source, &dir.path().join("none/own.onnx")));
         assert!(
-            matches!(folder, ImportCommandError::Write { .. }),
+            matches!(folder, ImportCommandError::File(NewFileError::Write { .. })),
             "{folder}"
         );
         let extension = refused(&args(&source, &dir.path().join("own")));
@@ -418,7 +406,10 @@ mod tests {
             json: true,
             ..args(&source, &output)
         };
-        assert!(matches!(refused(&json), ImportCommandError::Exists { .. }));
+        assert!(matches!(
+            refused(&json),
+            ImportCommandError::File(NewFileError::Exists { .. })
+        ));
         json.force = true;
         let mut out = Vec::new();
         run(&json, &mut out).unwrap();
