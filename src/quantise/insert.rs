@@ -361,14 +361,8 @@ impl Writer<'_> {
         attributes: Vec<AttributeProto>,
     ) -> String {
         let name = self.graph.fresh_name(stem);
-        self.out.push(NodeProto {
-            input: inputs.iter().map(|&input| input.to_owned()).collect(),
-            output: vec![name.clone()],
-            name: name.clone(),
-            op_type: op.to_owned(),
-            attribute: attributes,
-            ..NodeProto::default()
-        });
+        self.out
+            .push(NodeProto::making(&name, op, inputs, attributes));
         name
     }
 }

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::words::{flag_parts, number, truth, value_of, wrong, Own};
+use super::words::{flag_parts, number, truth, value_of, wrong, Own, BESIDE_SCORING};
 use super::{Dialect, DialectError, Ending, Surroundings, Told, VocEvaluation};
 use crate::model::description::Precision;
 use crate::model::known;
@@ -151,16 +151,7 @@ impl Script {
 
     fn conclude(mut self, around: Surroundings<'_>) -> Result<(Vec<OsString>, Told), DialectError> {
         let dialect = Dialect::Aimet;
-        self.own.refuse(
-            dialect,
-            &[
-                "--find-peak",
-                "--sut",
-                "--json",
-                "--synthetic",
-                "--benchmark-only",
-            ],
-        )?;
+        self.own.refuse(dialect, &BESIDE_SCORING)?;
         let wanted = self.wanted.unwrap_or(Precision::Int8);
         if self.wanted.is_none() {
             self.own

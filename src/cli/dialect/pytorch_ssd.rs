@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::words::{flag_parts, truth, value_of, wrong, Own};
+use super::words::{flag_parts, truth, value_of, wrong, Own, BESIDE_SCORING};
 use super::{Dialect, DialectError, Ending, Surroundings, Told};
 use crate::accuracy::voc::CLASSES;
 
@@ -137,16 +137,7 @@ impl Script {
 
     fn conclude(mut self, around: Surroundings<'_>) -> Result<(Vec<OsString>, Told), DialectError> {
         let dialect = Dialect::PytorchSsd;
-        self.own.refuse(
-            dialect,
-            &[
-                "--find-peak",
-                "--sut",
-                "--json",
-                "--synthetic",
-                "--benchmark-only",
-            ],
-        )?;
+        self.own.refuse(dialect, &BESIDE_SCORING)?;
         let Some(dataset) = self.dataset.clone() else {
             return Err(DialectError::Missing {
                 dialect,

@@ -43,6 +43,15 @@ impl Own {
     }
 }
 
+/// Flags of ours that have no meaning where a script of somebody else scores pictures and closes in its own words.
+pub const BESIDE_SCORING: [&str; 5] = [
+    "--find-peak",
+    "--sut",
+    "--json",
+    "--synthetic",
+    "--benchmark-only",
+];
+
 /// `--flag` and the value that hangs on it by `=`; `None` for a word that is no flag.
 pub fn flag_parts(word: &OsStr) -> Option<(&str, Option<String>)> {
     let text = word.to_str().filter(|text| text.starts_with("--"))?;

@@ -142,14 +142,9 @@ impl GraphBuilder {
         attributes: Vec<AttributeProto>,
     ) -> String {
         let name = self.fresh_name(stem);
-        self.graph.node.push(NodeProto {
-            input: inputs.iter().map(|&input| input.to_owned()).collect(),
-            output: vec![name.clone()],
-            name: name.clone(),
-            op_type: op.to_owned(),
-            attribute: attributes,
-            ..NodeProto::default()
-        });
+        self.graph
+            .node
+            .push(NodeProto::making(&name, op, inputs, attributes));
         name
     }
 

@@ -140,6 +140,20 @@ pub struct NodeProto {
     pub device_configurations: Vec<Vec<u8>>,
 }
 
+impl NodeProto {
+    /// The node that makes the one tensor `name`, and is called as it.
+    pub fn making(name: &str, op: &str, inputs: &[&str], attributes: Vec<AttributeProto>) -> Self {
+        Self {
+            input: inputs.iter().map(|&input| input.to_owned()).collect(),
+            output: vec![name.to_owned()],
+            name: name.to_owned(),
+            op_type: op.to_owned(),
+            attribute: attributes,
+            ..Self::default()
+        }
+    }
+}
+
 /// A parameter of a node; `kind` says which of the fields holds it.
 #[derive(Clone, PartialEq, Message)]
 pub struct AttributeProto {
