@@ -133,6 +133,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("tensor", &[]),
+    ("tune", &["quantise", "strict_toml", "units"]),
     ("units", &[]),
 ];
 
