@@ -1,9 +1,11 @@
 //! Why an LPOT file cannot be read.
 
 use crate::strict_toml::did_you_mean;
+use crate::tune::criterion::CriterionError;
+use crate::tune::strategy::StrategyError;
 
 /// What is wrong with a file, and where.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{file}:{line}: {fault}")]
 pub struct LpotError {
     /// The file as it was named.
@@ -15,7 +17,7 @@ pub struct LpotError {
 }
 
 /// What is wrong; each message says what would help.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum LpotFault {
     /// The parser's own words.
     #[error("this is no YAML: {detail}")]
@@ -101,6 +103,17 @@ pub enum LpotFault {
         /// Why, and what to write instead.
         remedy: &'static str,
     },
+    /// A strategy that is not to be had.
+    #[error("`tuning.strategy.name`: {0}")]
+    Strategy(StrategyError),
+    /// A loss or a confidence that makes no sense.
+    #[error("`{path}`: {error}")]
+    Criterion {
+        /// The key with those above it.
+        path: String,
+        /// Why.
+        error: CriterionError,
+    },
     /// A pattern that is none.
     #[error("`quantization.op_wise.{key}` is no regular expression that can be read: {detail}")]
     Pattern {
@@ -108,14 +121,6 @@ pub enum LpotFault {
         key: String,
         /// What is wrong with it.
         detail: String,
-    },
-    /// A key of `op_wise` that no node has.
-    #[error("`quantization.op_wise.{key}`: no node has that name{}", did_you_mean(nearest.as_deref()))]
-    UnknownNode {
-        /// The key.
-        key: String,
-        /// The name that is most like it.
-        nearest: Option<String>,
     },
 }
 
