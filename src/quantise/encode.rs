@@ -9,7 +9,7 @@ use super::bytes::ByteInput;
 use super::calibrate::Observation;
 use super::graph::{int_attribute, FloatTensor, Graph};
 use super::plan::{Layer, Plan};
-use super::ranges::Encoding;
+use super::ranges::{Encoding, RangeMethod};
 use super::weights::{bias_correction, quantise_weights, saturating_channels, QuantisedWeights};
 use super::{QuantiseError, Recipe};
 
@@ -79,6 +79,17 @@ pub struct Encoded {
     pub layer_reports: Vec<LayerReport>,
 }
 
+/// The range of each observed tensor, by name.
+pub type Ranges = BTreeMap<String, (f64, f64)>;
+
+/// Chooses the range of each observed tensor.
+pub fn ranges(observations: &BTreeMap<String, Observation>, method: RangeMethod) -> Ranges {
+    observations
+        .par_iter()
+        .map(|(name, observed)| (name.clone(), method.range(&observed.histogram)))
+        .collect()
+}
+
 /// Chooses all encodings and makes all integers.
 ///
 /// # Errors
@@ -93,10 +104,25 @@ pub fn encode(
     recipe: &Recipe,
     bytes: Option<&ByteInput>,
 ) -> Result<Encoded, QuantiseError> {
-    let ranges: BTreeMap<&str, (f64, f64)> = observations
-        .par_iter()
-        .map(|(name, observed)| (name.as_str(), recipe.ranges.range(&observed.histogram)))
-        .collect();
+    let ranges = ranges(observations, recipe.ranges);
+    encode_with(graph, plan, observations, &ranges, recipe, bytes)
+}
+
+/// As [`encode`], with ranges that were chosen before.
+///
+/// # Errors
+/// [`QuantiseError::DamagedConstant`].
+///
+/// # Panics
+/// When a tensor that the plan needs was not observed or has no range.
+pub fn encode_with(
+    graph: &Graph,
+    plan: &Plan,
+    observations: &BTreeMap<String, Observation>,
+    ranges: &Ranges,
+    recipe: &Recipe,
+    bytes: Option<&ByteInput>,
+) -> Result<Encoded, QuantiseError> {
     let mut tensor_reports = Vec::new();
     let mut encodings = Vec::with_capacity(plan.groups.len());
     for group in &plan.groups {
