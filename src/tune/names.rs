@@ -84,7 +84,9 @@ pub enum NameError {
         written: String,
     },
     /// It is none.
-    #[error("`quantization.op_wise.{written}` is no regular expression that can be read: {detail}")]
+    #[error(
+        "`quantization.op_wise.{written}` is no regular expression that can be read: {detail}"
+    )]
     Pattern {
         /// As it was written.
         written: String,
@@ -301,7 +303,10 @@ mod tests {
     #[test]
     fn the_end_of_a_name_serves_where_no_whole_name_does_and_is_said() {
         let found = resolve(&space(&[("conv2/Conv2D", false, FLOAT)]), &names()).unwrap();
-        assert_eq!(found.layers.keys().collect::<Vec<_>>(), ["Net/conv2/Conv2D"]);
+        assert_eq!(
+            found.layers.keys().collect::<Vec<_>>(),
+            ["Net/conv2/Conv2D"]
+        );
         assert_eq!(
             found.notes,
             ["`quantization.op_wise.conv2/Conv2D` is taken for names that end in it: Net/conv2/Conv2D"]

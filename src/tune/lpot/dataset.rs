@@ -48,10 +48,7 @@ const IMG_DIR: &str = "val2017";
 const ANNO_DIR: &str = "annotations/instances_val2017.json";
 
 /// Reads the `dataloader` of `section`.
-pub fn read(
-    section: &Section<'_>,
-    notes: &mut Notes<'_>,
-) -> Result<Option<Dataset>, LpotError> {
+pub fn read(section: &Section<'_>, notes: &mut Notes<'_>) -> Result<Option<Dataset>, LpotError> {
     let loader = section.section(
         "dataloader",
         &[
@@ -76,10 +73,17 @@ pub fn read(
     for key in ["filter", "transform"] {
         if let Some(field) = loader.field(key) {
             field.open_section()?;
-            notes.add(&field, "the file that describes the model says how pictures are prepared");
+            notes.add(
+                &field,
+                "the file that describes the model says how pictures are prepared",
+            );
         }
     }
-    notes.add_each(&loader, &["shuffle", "distributed"], "the seed alone decides about the order");
+    notes.add_each(
+        &loader,
+        &["shuffle", "distributed"],
+        "the seed alone decides about the order",
+    );
     let known: Vec<&str> = PICTURES.into_iter().chain(OTHERS).collect();
     let sets = loader.section("dataset", &known)?;
     let mut found = None;
@@ -94,7 +98,10 @@ pub fn read(
 
 fn dataset(field: &Field<'_>, notes: &mut Notes<'_>) -> Result<Option<Dataset>, LpotError> {
     if !PICTURES.contains(&field.key) || field.key == "dummy" {
-        notes.add(field, "no pictures for a detector: those of the command are taken");
+        notes.add(
+            field,
+            "no pictures for a detector: those of the command are taken",
+        );
         return Ok(None);
     }
     let is_raw = field.key == "COCORaw";
@@ -105,13 +112,19 @@ fn dataset(field: &Field<'_>, notes: &mut Notes<'_>) -> Result<Option<Dataset>, 
     };
     let section = field.section(known)?;
     section.not_both("anno_dir", "anno")?;
-    notes.add_each(&section, &["num_cores"], "pictures are decoded on all cores");
+    notes.add_each(
+        &section,
+        &["num_cores"],
+        "pictures are decoded on all cores",
+    );
     let path = |key: &str| {
         let field = section.field(key);
         field.map(|field| field.text("a path")).transpose()
     };
     let root = PathBuf::from(section.needed("root")?.text("a path")?);
-    let mut annotations = path("anno_dir")?.or(path("anno")?).map(|own| root.join(own));
+    let mut annotations = path("anno_dir")?
+        .or(path("anno")?)
+        .map(|own| root.join(own));
     let mut pictures = root.clone();
     if is_raw {
         pictures = root.join(path("img_dir")?.unwrap_or(IMG_DIR));

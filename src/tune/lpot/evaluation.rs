@@ -40,7 +40,10 @@ pub fn read(whole: &Section<'_>, notes: &mut Notes<'_>) -> Result<Evaluation, Lp
     }
     let (_, own) = configs(&accuracy, notes)?;
     for field in own {
-        notes.add(&field, "scoring takes all cores; the keys below `performance` say how speed is measured");
+        notes.add(
+            &field,
+            "scoring takes all cores; the keys below `performance` say how speed is measured",
+        );
     }
     postprocess(&accuracy, notes)?;
     Ok(Evaluation {
@@ -69,11 +72,18 @@ fn metric(accuracy: &Section<'_>, notes: &mut Notes<'_>) -> Result<Option<PathBu
             if has_extension(text, "json") {
                 annotations = Some(PathBuf::from(text));
             } else {
-                notes.add(&path, "names of classes come from the file that describes the model");
+                notes.add(
+                    &path,
+                    "names of classes come from the file that describes the model",
+                );
             }
         }
         is_cocos(&section, &field, notes)?;
-        notes.add_each(&section, &["map_key"], "the mean over all thresholds and classes is judged");
+        notes.add_each(
+            &section,
+            &["map_key"],
+            "the mean over all thresholds and classes is judged",
+        );
     }
     Ok(annotations)
 }
@@ -117,18 +127,24 @@ fn postprocess(section: &Section<'_>, notes: &mut Notes<'_>) -> Result<(), LpotE
     let section = section.section("postprocess", &["transform"])?;
     if let Some(field) = section.field("transform") {
         field.open_section()?;
-        notes.add(&field, "the file that describes the model says how its outputs are read");
+        notes.add(
+            &field,
+            "the file that describes the model says how its outputs are read",
+        );
     }
     Ok(())
 }
 
-fn performance(
-    evaluation: &Section<'_>,
-    notes: &mut Notes<'_>,
-) -> Result<Performance, LpotError> {
+fn performance(evaluation: &Section<'_>, notes: &mut Notes<'_>) -> Result<Performance, LpotError> {
     let section = evaluation.section(
         "performance",
-        &["warmup", "iteration", "configs", "dataloader", "postprocess"],
+        &[
+            "warmup",
+            "iteration",
+            "configs",
+            "dataloader",
+            "postprocess",
+        ],
     )?;
     let (mut found, _) = configs(&section, notes)?;
     if let Some(field) = section.field("warmup") {

@@ -58,7 +58,7 @@ pub struct LpotRequest {
     pub evaluation: Option<Dataset>,
     /// How speed is measured.
     pub performance: Performance,
-    /// Keys that do something else here than with LPOT, or nothing; in the order of the file's sections.
+    /// Keys that do something else here than with LPOT, or nothing; in the order of the file.
     pub notes: Vec<Note>,
 }
 
@@ -137,11 +137,17 @@ pub fn read(text: &str, file: &str) -> Result<LpotRequest, LpotError> {
         file,
         found: Vec::new(),
     };
-    notes.add_each(&whole, &["version"], "files of LPOT 1.x are read, whatever it says");
+    notes.add_each(
+        &whole,
+        &["version"],
+        "files of LPOT 1.x are read, whatever it says",
+    );
     let model_name = model(&whole, &mut notes)?;
     if let Some(device) = whole.field("device") {
         if device.word(&["cpu", "gpu"])? == "gpu" {
-            return Err(device.refused("models run on the CPU here; write `device: cpu` or leave it out"));
+            return Err(
+                device.refused("models run on the CPU here; write `device: cpu` or leave it out")
+            );
         }
     }
     if let Some(pruning) = whole.field("pruning") {
@@ -153,7 +159,13 @@ pub fn read(text: &str, file: &str) -> Result<LpotRequest, LpotError> {
     let mut quantization = quantization::read(&whole, &mut notes)?;
     let mut tuning = tuning::read(&whole, &mut notes)?;
     let evaluation = evaluation::read(&whole, &mut notes)?;
-    own::read(&whole, &mut quantization.space, &mut tuning.criterion, &mut notes)?;
+    own::read(
+        &whole,
+        &mut quantization.space,
+        &mut tuning.criterion,
+        &mut notes,
+    )?;
+    notes.found.sort_by_key(|note| note.line);
     Ok(LpotRequest {
         model_name,
         space: quantization.space,
@@ -177,12 +189,18 @@ fn model(whole: &Section<'_>, notes: &mut Notes<'_>) -> Result<Option<String>, L
     let name = name.map(|field| field.text("a name")).transpose()?;
     if let Some(framework) = section.field("framework") {
         framework.text("a framework's name")?;
-        notes.add(&framework, "nothing to choose: the model is an ONNX file and runs in ONNX Runtime");
+        notes.add(
+            &framework,
+            "nothing to choose: the model is an ONNX file and runs in ONNX Runtime",
+        );
     }
     for key in ["inputs", "outputs"] {
         if let Some(field) = section.field(key) {
             field.several("names of tensors")?;
-            notes.add(&field, "the file that describes the model names its tensors");
+            notes.add(
+                &field,
+                "the file that describes the model names its tensors",
+            );
         }
     }
     Ok(name.map(str::to_owned))

@@ -27,14 +27,20 @@ pub fn read(
         let own = ranges(&field)?;
         let other = &mut space.model_wise.activation.ranges;
         if !other.is_empty() && *other != own {
-            notes.add(&field, "taken in place of quantization.model_wise.activation.algorithm");
+            notes.add(
+                &field,
+                "taken in place of quantization.model_wise.activation.algorithm",
+            );
         }
         *other = own;
     }
     if let Some(field) = section.field("bias_correction") {
         let own = field.flag()?;
         if space.bias_correction == Some(true) && !own {
-            notes.add(&field, "taken in place of quantization.advance.bias_correction");
+            notes.add(
+                &field,
+                "taken in place of quantization.advance.bias_correction",
+            );
         }
         space.bias_correction = Some(own);
     }

@@ -100,12 +100,18 @@ fn recipes(
         }
     }
     for (key, what) in [
-        (CONCAT, "a concatenation inside the network and its parts share one encoding"),
+        (
+            CONCAT,
+            "a concatenation inside the network and its parts share one encoding",
+        ),
         (POOLING, "max pooling keeps the encoding of what it reads"),
     ] {
         if let Some(field) = recipes.field(key) {
             if !field.flag()? {
-                notes.add(&field, format!("{what} all the same: anything else is slower"));
+                notes.add(
+                    &field,
+                    format!("{what} all the same: anything else is slower"),
+                );
             }
         }
     }

@@ -50,7 +50,10 @@ pub fn read(whole: &Section<'_>, notes: &mut Notes<'_>) -> Result<Tuning, LpotEr
     };
     if let Some(field) = tuning.field("tensorboard") {
         if field.flag()? {
-            notes.add(&field, "no TensorBoard files are written; the history has every trial");
+            notes.add(
+                &field,
+                "no TensorBoard files are written; the history has every trial",
+            );
         }
     }
     let workspace = tuning.section("workspace", &["path", "resume"])?;
@@ -85,12 +88,19 @@ fn strategy(tuning: &Section<'_>, notes: &mut Notes<'_>) -> Result<Strategy, Lpo
     for key in ["accuracy_weight", "latency_weight"] {
         if let Some(weight) = section.field(key) {
             weight.number("a number")?;
-            notes.add(&weight, "only LPOT's strategy tpe reads it, which is not offered");
+            notes.add(
+                &weight,
+                "only LPOT's strategy tpe reads it, which is not offered",
+            );
         }
     }
     notes.add_each(
         &section,
-        &["sigopt_api_token", "sigopt_project_id", "sigopt_experiment_name"],
+        &[
+            "sigopt_api_token",
+            "sigopt_project_id",
+            "sigopt_experiment_name",
+        ],
         "only LPOT's strategy sigopt reads it, which is not offered",
     );
     let name = section.needed("name")?;
@@ -148,7 +158,10 @@ fn objective(field: &Field<'_>, notes: &mut Notes<'_>) -> Result<Objective, Lpot
 }
 
 fn exit(tuning: &Section<'_>) -> Result<ExitPolicy, LpotError> {
-    let section = tuning.section("exit_policy", &["timeout", "max_trials", "performance_only"])?;
+    let section = tuning.section(
+        "exit_policy",
+        &["timeout", "max_trials", "performance_only"],
+    )?;
     let timeout = match section.field("timeout") {
         None => 0,
         Some(field) => field.whole(0, TIMEOUT_MAX_S)?,

@@ -21,7 +21,10 @@ const KEYS: [&str; 4] = ["dtype", "algorithm", "scheme", "granularity"];
 
 /// `model_wise`.
 pub fn of_model(section: &Section<'_>, notes: &mut Notes<'_>) -> Result<OpWish, LpotError> {
-    wish(&section.section("model_wise", &["weight", "activation"])?, notes)
+    wish(
+        &section.section("model_wise", &["weight", "activation"])?,
+        notes,
+    )
 }
 
 /// `op_wise`.
@@ -38,7 +41,11 @@ pub fn of_operators(
         if let NamePattern::Regex(text) = &pattern {
             if let Err(error) = super::super::names::compiled(text) {
                 let key = own.key.to_owned();
-                let detail = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+                let detail = error
+                    .to_string()
+                    .split_whitespace()
+                    .collect::<Vec<_>>()
+                    .join(" ");
                 return Err(own.fault(LpotFault::Pattern { key, detail }));
             }
         }
@@ -90,8 +97,11 @@ fn tensor(
 ) -> Result<TensorWish, LpotError> {
     let mut wish = TensorWish::default();
     if let Some(field) = section.field("dtype") {
-        wish.types = choices(&field, &["int8", "uint8", "fp32", "bf16"], notes, |word| {
-            match (word, tensor) {
+        wish.types = choices(
+            &field,
+            &["int8", "uint8", "fp32", "bf16"],
+            notes,
+            |word| match (word, tensor) {
                 ("fp32", _) => Choice::Taken(NumberType::Fp32),
                 ("int8", Tensor::Weight) => Choice::Taken(NumberType::Int8),
                 ("uint8", Tensor::Activation) => Choice::Taken(NumberType::Uint8),
@@ -104,8 +114,8 @@ fn tensor(
                     "weights are signed bytes: unsigned ones run slower than floats",
                 ),
                 _ => Choice::Dropped("there is no bf16 here"),
-            }
-        })?;
+            },
+        )?;
     }
     if let Some(field) = section.field("scheme") {
         wish.schemes = choices(
@@ -125,15 +135,18 @@ fn tensor(
         )?;
     }
     if let Some(field) = section.field("granularity") {
-        wish.granularities = choices(&field, &["per_channel", "per_tensor"], notes, |word| {
-            match (word, tensor) {
+        wish.granularities = choices(
+            &field,
+            &["per_channel", "per_tensor"],
+            notes,
+            |word| match (word, tensor) {
                 ("per_tensor", _) => Choice::Taken(Granularity::PerTensor),
                 (_, Tensor::Weight) => Choice::Taken(Granularity::PerChannel),
                 (_, Tensor::Activation) => {
                     Choice::Dropped("an activation has one step: integer kernels take no more")
                 }
-            }
-        })?;
+            },
+        )?;
     }
     if let Some(field) = section.field("algorithm") {
         wish.ranges = algorithms(&field, tensor, notes)?;
@@ -179,7 +192,10 @@ fn take<T: PartialEq>(
     let value = match choice {
         Choice::Taken(value) => Some(value),
         Choice::Instead(value, why) => {
-            notes.add(field, format!("`{word}` becomes another: {why}"));
+            notes.add(
+                field,
+                format!("`{word}` is read as the other kind of byte: {why}"),
+            );
             Some(value)
         }
         Choice::Dropped(why) => {
@@ -216,7 +232,10 @@ const EXPECTED_RANGES: &str =
 
 /// The error for a word that is no way to choose a range.
 pub fn unknown_range(field: &Field<'_>, word: &str) -> LpotError {
-    let near = nearest(word, ["minmax", "kl", "mse", "tf_enhanced", "percentile_99.99"]);
+    let near = nearest(
+        word,
+        ["minmax", "kl", "mse", "tf_enhanced", "percentile_99.99"],
+    );
     field.wrong(format!("{EXPECTED_RANGES}{}", did_you_mean(near)))
 }
 
