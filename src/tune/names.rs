@@ -9,6 +9,8 @@ use regex_lite::Regex;
 use serde::Serialize;
 
 use super::space::{NamePattern, NumberType, OpWish, Space, TensorWish};
+use crate::quantise::graph::{is_op, Graph};
+use crate::quantise::prepare::Preparation;
 use crate::quantise::{Granularity, RangeMethod};
 use crate::strict_toml::{did_you_mean, nearest};
 
@@ -27,6 +29,21 @@ pub struct NodeNames {
     pub nodes: BTreeMap<String, String>,
     /// The nodes for which there is something to choose: convolutions, in the graph's order.
     pub layers: Vec<String>,
+}
+
+impl NodeNames {
+    /// The names of a prepared network.
+    pub fn of(graph: &Graph, preparation: &Preparation) -> Self {
+        let mut nodes = preparation.survivors.clone();
+        for node in &graph.nodes {
+            nodes.insert(node.name.clone(), node.name.clone());
+        }
+        let layers = graph.nodes.iter().filter(|node| is_op(node, "Conv"));
+        Self {
+            nodes,
+            layers: layers.map(|node| node.name.clone()).collect(),
+        }
+    }
 }
 
 /// Whether a layer computes in integers.

@@ -37,7 +37,7 @@ pub enum LpotFault {
         first: usize,
     },
     /// A key that is a list, a mapping or nothing.
-    #[error("a key must be a word, not a list or a mapping")]
+    #[error("a key must be a word on one line, not a list or a mapping")]
     KeyIsNoText,
     /// A tag, `!!` and a name.
     #[error("the tag `{name}` has no meaning here: remove it")]

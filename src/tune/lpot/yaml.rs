@@ -165,8 +165,8 @@ impl<'a> Reader<'a> {
             }
             let is_plain = matches!(&event, Event::Scalar(_, ScalarStyle::Plain, ..));
             let key = match self.node(event, line, depth + 1)?.value {
-                Value::Scalar(key) => key,
-                Value::Nothing | Value::List(_) | Value::Map(_) => {
+                Value::Scalar(key) if !key.contains(char::is_control) => key,
+                Value::Scalar(_) | Value::Nothing | Value::List(_) | Value::Map(_) => {
                     return Err((line, LpotFault::KeyIsNoText));
                 }
             };
@@ -273,7 +273,7 @@ mod tests {
             ("a: 1\nb: 2\na: 3\n", "x.yaml:3: the key `a` stands here and in line 1: keep one of them"),
             ("a: !!python/tuple [1]\n", "x.yaml:1: the tag `tag:yaml.org,2002:python/tuple` has no meaning here: remove it"),
             ("a: 1\n---\nb: 2\n", "x.yaml:2: a second document begins here: keep one in a file"),
-            ("[1]: 2\n", "x.yaml:1: a key must be a word, not a list or a mapping"),
+            ("[1]: 2\n", "x.yaml:1: a key must be a word on one line, not a list or a mapping"),
             ("a: b: c\n", "x.yaml:1: this is no YAML: mapping values are not allowed in this context"),
             ("a: \"x\n", "x.yaml:1: this is no YAML: while scanning a quoted scalar, found unexpected end of stream"),
             ("a: *x\n", "x.yaml:1: this is no YAML: while parsing node, found unknown anchor"),
