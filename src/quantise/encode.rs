@@ -123,6 +123,14 @@ pub fn encode_with(
     recipe: &Recipe,
     bytes: Option<&ByteInput>,
 ) -> Result<Encoded, QuantiseError> {
+    let own_ranges: BTreeMap<&str, RangeMethod> = plan
+        .layers
+        .iter()
+        .filter_map(|layer| {
+            let own = recipe.layers.get(&layer.name)?.ranges?;
+            Some((layer.output.as_str(), own))
+        })
+        .collect();
     let mut tensor_reports = Vec::new();
     let mut encodings = Vec::with_capacity(plan.groups.len());
     for group in &plan.groups {
@@ -131,7 +139,10 @@ pub fn encode_with(
         for source in &group.sources {
             let range = match source.fixed {
                 Some(fixed) => fixed,
-                None => ranges[source.tensor.as_str()],
+                None => match own_ranges.get(source.tensor.as_str()) {
+                    Some(method) => method.range(&observations[&source.tensor].histogram),
+                    None => ranges[&source.tensor],
+                },
             };
             whole.0 = whole.0.min(range.0.max(source.bounds.0));
             whole.1 = whole.1.max(range.1.min(source.bounds.1));
@@ -205,11 +216,12 @@ fn constants(
             *bias += bytes.shift * own.iter().map(|value| f64::from(*value)).sum::<f64>();
         }
     }
+    let own = recipe.layers.get(&layer.name);
     let quantised = quantise_weights(
         &weights,
         &bias,
         input.scale,
-        recipe.weights,
+        own.and_then(|own| own.weights).unwrap_or(recipe.weights),
         recipe.weight_level_max,
     );
     let mut greatest = 0.0_f64;

@@ -20,6 +20,7 @@ pub mod fusion;
 pub mod graph;
 pub mod insert;
 pub mod keep;
+pub mod order;
 pub mod plan;
 pub mod prepare;
 pub mod ranges;
@@ -31,7 +32,7 @@ pub mod weights;
 pub use self::error::QuantiseError;
 pub use self::ranges::{Encoding, RangeMethod};
 pub use self::settings::{
-    BiasForm, FirstLayers, Granularity, Preset, Recipe, CALIBRATION_SIZE, SEED,
+    BiasForm, FirstLayers, Granularity, LayerRecipe, Preset, Recipe, CALIBRATION_SIZE, SEED,
 };
 
 use prost::Message;
