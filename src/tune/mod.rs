@@ -4,6 +4,8 @@
 
 pub mod criterion;
 pub mod exit;
+pub mod lpot;
+pub mod names;
 pub mod objective;
 pub mod space;
 pub mod strategy;

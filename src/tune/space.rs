@@ -37,7 +37,8 @@ pub struct TensorWish {
     pub schemes: Vec<Scheme>,
     /// Granularities that are allowed.
     pub granularities: Vec<Granularity>,
-    /// Bits: 7 halves the levels for processors without VNNI.
+    /// Bits of a magnitude, without the sign, from 1 to 7: 7 is all of a signed byte, 6 halves the levels for processors
+    /// without VNNI. So LPOT counts them.
     pub bits: Option<u8>,
 }
 
