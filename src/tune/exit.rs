@@ -54,14 +54,19 @@ impl ExitPolicy {
         if self.performance_only {
             return Some(Ending::PerformanceOnly);
         }
-        match self.timeout {
-            Some(Latency::ZERO) if is_met => return Some(Ending::FirstMet),
-            Some(limit) if limit > Latency::ZERO && elapsed >= limit => {
-                return Some(Ending::Timeout)
-            }
-            _ => {}
+        if is_met && self.timeout == Some(Latency::ZERO) {
+            return Some(Ending::FirstMet);
+        }
+        if self.is_over(elapsed) {
+            return Some(Ending::Timeout);
         }
         (trials >= self.max_trials).then_some(Ending::MaxTrials)
+    }
+
+    /// Whether the time is over.
+    pub fn is_over(&self, elapsed: Latency) -> bool {
+        let limit = self.timeout.filter(|limit| *limit > Latency::ZERO);
+        limit.is_some_and(|limit| elapsed >= limit)
     }
 }
 
