@@ -133,7 +133,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("tensor", &[]),
-    ("tune", &["quantise", "strict_toml", "units"]),
+    (
+        "tune",
+        &["clock", "quantise", "schedule", "strict_toml", "units"],
+    ),
     ("units", &[]),
 ];
 
