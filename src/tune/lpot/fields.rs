@@ -181,7 +181,7 @@ impl<'a> Field<'a> {
     /// What LPOT does and this program does not.
     pub fn refused(&self, remedy: &'static str) -> LpotError {
         let value = match &self.node.value {
-            Value::Scalar(text) => text.clone(),
+            Value::Scalar(text) => one_line(text),
             Value::Nothing | Value::List(_) | Value::Map(_) => "…".to_owned(),
         };
         let path = self.path.clone();
@@ -310,32 +310,34 @@ pub fn one_of(words: &[&str]) -> String {
     }
 }
 
-/// A value in a message.
-fn shown(node: &Node) -> String {
+/// A text in a message: on one line, and not all of a long one.
+pub fn one_line(text: &str) -> String {
     /// What a sentence can hold of a value.
     const LENGTH_MAX: usize = 60;
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let line = words.join(" ");
+    if line.chars().count() <= LENGTH_MAX {
+        return line;
+    }
+    line.chars().take(LENGTH_MAX).chain(['…']).collect()
+}
+
+/// A value in a message.
+fn shown(node: &Node) -> String {
     match &node.value {
         Value::Nothing => "nothing".to_owned(),
         Value::List(nodes) => {
-            let scalars: Option<Vec<&str>> = nodes
-                .iter()
-                .map(|node| match &node.value {
-                    Value::Scalar(text) => Some(text.as_str()),
-                    Value::Nothing | Value::List(_) | Value::Map(_) => None,
-                })
-                .collect();
-            match scalars.map(|all| all.join(", ")) {
-                Some(all) if all.len() <= LENGTH_MAX => format!("the list `[{all}]`"),
-                _ => "a list".to_owned(),
-            }
+            let scalar = |node: &Node| match &node.value {
+                Value::Scalar(text) => Some(text.clone()),
+                Value::Nothing | Value::List(_) | Value::Map(_) => None,
+            };
+            let scalars: Option<Vec<String>> = nodes.iter().map(scalar).collect();
+            scalars.map_or_else(
+                || "a list".to_owned(),
+                |all| format!("the list `[{}]`", one_line(&all.join(", "))),
+            )
         }
         Value::Map(_) => "a section of keys".to_owned(),
-        Value::Scalar(text) => {
-            let mut line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
-            if line.chars().count() > LENGTH_MAX {
-                line = line.chars().take(LENGTH_MAX).chain(['…']).collect();
-            }
-            format!("`{line}`")
-        }
+        Value::Scalar(text) => format!("`{}`", one_line(text)),
     }
 }

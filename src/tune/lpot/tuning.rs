@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::fields::{Field, Section};
+use super::fields::{one_line, Field, Section};
 use super::{LpotError, LpotFault, Notes};
 use crate::quantise::SEED;
 use crate::tune::criterion::{parse_loss, Criterion, CriterionError, Loss};
@@ -104,7 +104,7 @@ fn strategy(tuning: &Section<'_>, notes: &mut Notes<'_>) -> Result<Strategy, Lpo
         "only LPOT's strategy sigopt reads it, which is not offered",
     );
     let name = section.needed("name")?;
-    let parsed = name.text("a strategy's name")?.parse();
+    let parsed = one_line(name.text("a strategy's name")?).parse();
     parsed.map_err(|error| name.fault(LpotFault::Strategy(error)))
 }
 
@@ -120,7 +120,7 @@ fn criterion(tuning: &Section<'_>, notes: &mut Notes<'_>) -> Result<Criterion, L
             return Ok(None);
         };
         let text = field.text("a number such as 0.01, or a percentage such as 1%")?;
-        let loss = parse_loss(text).and_then(of);
+        let loss = parse_loss(&one_line(text)).and_then(of);
         let loss = loss.map_err(|error| field.criterion(error));
         loss.map(Some)
     };

@@ -3,7 +3,7 @@
 //! LPOT keeps of each list what the operator can do, and all of that where nothing is left; so does this, with a
 //! note for every value that is dropped or means something else.
 
-use super::fields::{one_of, Field, Section};
+use super::fields::{one_line, one_of, Field, Section};
 use super::{LpotError, LpotFault, Notes};
 use crate::quantise::{Granularity, RangeMethod};
 use crate::strict_toml::did_you_mean;
@@ -41,11 +41,7 @@ pub fn of_operators(
         if let NamePattern::Regex(text) = &pattern {
             if let Err(error) = super::super::names::compiled(text) {
                 let key = own.key.to_owned();
-                let detail = error
-                    .to_string()
-                    .split_whitespace()
-                    .collect::<Vec<_>>()
-                    .join(" ");
+                let detail = one_line(&error.to_string());
                 return Err(own.fault(LpotFault::Pattern { key, detail }));
             }
         }
