@@ -48,6 +48,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "summary",
             "sut",
             "tensor",
+            "tune",
             "units",
         ],
     ),

@@ -122,7 +122,10 @@ impl Reference {
         set: &PictureSet,
         truth: Option<&Truth>,
     ) -> Result<Accuracy, Failure> {
-        let heads = subject.reading.raw_heads().map(|(raw, _)| raw.heads.clone());
+        let heads = subject
+            .reading
+            .raw_heads()
+            .map(|(raw, _)| raw.heads.clone());
         let see = |position: usize, seen: Seen| {
             let reference = self.probabilities.get(position);
             let pair = reference.zip(seen.probabilities.as_ref());
@@ -130,7 +133,8 @@ impl Reference {
             Found {
                 detections: seen.detections,
                 probabilities: None,
-                difference: difference.map(|((float, own), heads)| difference_of(float, own, heads)),
+                difference: difference
+                    .map(|((float, own), heads)| difference_of(float, own, heads)),
             }
         };
         let wanted = |position| position < self.probabilities.len();
@@ -187,7 +191,9 @@ impl Reference {
     }
 
     fn by_position(&self, found: &[Found], set: &PictureSet) -> Vec<CocoDetection> {
-        self.detections(found, set, |at, class| Some((self.ids[at], i64::from(class) + 1)))
+        self.detections(found, set, |at, class| {
+            Some((self.ids[at], i64::from(class) + 1))
+        })
     }
 
     fn labelled(&self, found: &[Found], set: &PictureSet, truth: &Truth) -> Vec<CocoDetection> {
@@ -230,7 +236,11 @@ pub fn difference_of(float: &[f32], own: &[f32], heads: &Heads) -> PictureDiffer
 /// Figures less those of the float model on the same draws.
 fn changes(own: &[Option<f64>], float: &[Option<f64>]) -> Quantiles {
     let pairs = own.iter().zip(float);
-    Quantiles::of(pairs.filter_map(|(own, float)| Some((*own)? - (*float)?)).collect())
+    Quantiles::of(
+        pairs
+            .filter_map(|(own, float)| Some((*own)? - (*float)?))
+            .collect(),
+    )
 }
 
 /// Figures less 1.

@@ -161,7 +161,10 @@ fn parse_count(text: &str) -> Result<usize, String> {
     }
 }
 
-fn loss(text: &str, of: fn(f64) -> Result<Loss, crate::tune::criterion::CriterionError>) -> Result<f64, String> {
+fn loss(
+    text: &str,
+    of: fn(f64) -> Result<Loss, crate::tune::criterion::CriterionError>,
+) -> Result<f64, String> {
     let value = parse_loss(text).map_err(|error| error.to_string())?;
     of(value).map_err(|error| error.to_string())?;
     Ok(value)
@@ -250,7 +253,8 @@ impl Asked {
         };
         let folder = |set: Option<&lpot::Dataset>| set.map(|set| set.pictures.clone());
         let images = args.images.clone().or_else(|| folder(evaluation));
-        let images = images.ok_or_else(|| missing("--images", "`evaluation.accuracy.dataloader`"))?;
+        let images =
+            images.ok_or_else(|| missing("--images", "`evaluation.accuracy.dataloader`"))?;
         let from_file = || folder(calibration);
         let calibration = args.calibration.clone().or_else(from_file);
         let calibration = calibration
@@ -295,7 +299,10 @@ impl Asked {
 
 fn read_config(path: &Path) -> Result<LpotRequest, Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| {
-        Failure::usage(format!("--config {} cannot be read: {error}", path.display()))
+        Failure::usage(format!(
+            "--config {} cannot be read: {error}",
+            path.display()
+        ))
     })?;
     lpot::read(&text, &path.to_string_lossy()).or_usage()
 }
@@ -393,7 +400,10 @@ mod tests {
         assert_eq!(own.ask.criterion, Criterion::default());
         assert_eq!(own.ask.policy, ExitPolicy::default());
         assert_eq!(own.strategy, Strategy::Detbench);
-        assert_eq!((own.placement.instances, own.placement.intra_threads), (Some(1), Some(1)));
+        assert_eq!(
+            (own.placement.instances, own.placement.intra_threads),
+            (Some(1), Some(1))
+        );
         assert_eq!((own.seed, own.calibration_size), (1978, 32));
         let own = flags("--objective throughput").unwrap();
         assert_eq!(own.placement.instances, None);
@@ -404,7 +414,10 @@ mod tests {
         let loss = |text: &str| flags(text).map(|own| own.ask.criterion.loss);
         assert_eq!(loss("--accuracy-loss 2%"), Ok(Loss::Relative(0.02)));
         assert_eq!(loss("--accuracy-loss -0.5"), Ok(Loss::Relative(-0.5)));
-        assert_eq!(loss("--accuracy-loss-absolute 0.005"), Ok(Loss::Absolute(0.005)));
+        assert_eq!(
+            loss("--accuracy-loss-absolute 0.005"),
+            Ok(Loss::Absolute(0.005))
+        );
         assert!(loss("--accuracy-loss 1% --accuracy-loss-absolute 0.1").is_err());
         assert!(loss("--accuracy-loss 1").unwrap_err().contains("1%"));
         assert!(loss("--accuracy-loss much").is_err());
@@ -412,14 +425,21 @@ mod tests {
     }
 
     #[test]
-    fn a_strategy_that_is_not_offered_names_another_and_labels_are_asked_for_where_they_are_needed() {
+    fn a_strategy_that_is_not_offered_names_another_and_labels_are_asked_for_where_they_are_needed()
+    {
         assert!(flags("--strategy bayesian").unwrap_err().contains("random"));
         let error = asked("--calibration c --images i").unwrap_err();
-        assert!(error.contains("--annotations") && error.contains("--criterion dp"), "{error}");
+        assert!(
+            error.contains("--annotations") && error.contains("--criterion dp"),
+            "{error}"
+        );
         assert!(asked("--calibration c --images i --criterion dp").is_ok());
         assert!(asked("--images i --annotations a").is_err());
         assert!(flags("--resume --force").is_err());
-        assert_eq!(flags("--timeout 0").unwrap().ask.policy.timeout, Some(Latency::ZERO));
+        assert_eq!(
+            flags("--timeout 0").unwrap().ask.policy.timeout,
+            Some(Latency::ZERO)
+        );
         assert!(flags("--timeout -1").is_err());
     }
 

@@ -190,8 +190,12 @@ impl<'a> Real<'a> {
         let size = settings.calibration_size;
         if !self.calibrations.contains_key(&size) {
             let preprocessing = &self.parts.subject.description.input.preprocessing;
-            let folder =
-                CalibrationFolder::open(self.parts.calibration, preprocessing, size, settings.seed)?;
+            let folder = CalibrationFolder::open(
+                self.parts.calibration,
+                preprocessing,
+                size,
+                settings.seed,
+            )?;
             self.calibrate(size, folder)?;
         }
         let own = self.calibrations.get_mut(&size).expect("made above");
@@ -319,13 +323,23 @@ impl Evaluator for Real<'_> {
         } = self.parts;
         if self.few.is_none() {
             let set = &self.parts.few.float;
-            let seen = run_on(&subject.onnx, subject, runtime, set, |_| true, |_, seen| seen)?;
+            let seen = run_on(
+                &subject.onnx,
+                subject,
+                runtime,
+                set,
+                |_| true,
+                |_, seen| seen,
+            )?;
             self.few = Some(seen);
         }
         let (made, _) = self.make(settings)?;
         let onnx = self.write(&made.model.encode_to_vec())?;
         let float = self.few.as_ref().expect("made above");
-        let heads = subject.reading.raw_heads().map(|(raw, _)| raw.heads.clone());
+        let heads = subject
+            .reading
+            .raw_heads()
+            .map(|(raw, _)| raw.heads.clone());
         let set = self.parts.few.of(settings);
         let see = |position: usize, seen: Seen| {
             let before = &float[position];
@@ -472,10 +486,12 @@ fn disagreement(
             .collect()
     };
     let found = agreement(&named(float), &named(own), &[1]).or_environment()?;
-    Ok(found.map_or_else(PictureDifference::default, |found| PictureDifference {
-        difference: 1.0 - found,
-        reference: 1.0,
-    }))
+    Ok(
+        found.map_or_else(PictureDifference::default, |found| PictureDifference {
+            difference: 1.0 - found,
+            reference: 1.0,
+        }),
+    )
 }
 
 /// LPOT's error of a tensor: the mean squared difference after each side was brought to [0, 1] by its own extremes.

@@ -40,15 +40,16 @@ impl PictureSet {
         preprocessing: &Preprocessing,
     ) -> Result<Self, Failure> {
         let options = LibraryOptions::default();
-        let opened =
-            PictureLibrary::of(name.to_owned(), listed, preprocessing.clone(), options);
+        let opened = PictureLibrary::of(name.to_owned(), listed, preprocessing.clone(), options);
         let (library, _) = opened.or_usage()?;
         let mut set = Self {
             library,
             samples,
             kept: None,
         };
-        let bytes = preprocessing.sample_bytes().saturating_mul(set.samples.len());
+        let bytes = preprocessing
+            .sample_bytes()
+            .saturating_mul(set.samples.len());
         if bytes <= KEPT_BYTES {
             let windows = set.samples.chunks(WINDOW);
             let kept = windows.map(|window| set.load(window));

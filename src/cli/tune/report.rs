@@ -160,12 +160,19 @@ pub fn row(trial: &Trial, layers: usize) -> String {
         if trial.is_best { "*" } else { "" },
         trial.elapsed.as_secs_f64(),
         trial.settings.words(layers),
-        if trial.is_known { " (from the history)" } else { "" },
+        if trial.is_known {
+            " (from the history)"
+        } else {
+            ""
+        },
     )
 }
 
 fn share(value: Option<f64>, width: usize) -> String {
-    value.map_or_else(|| format!("{:>width$}", "-"), |value| format!("{value:>width$.4}"))
+    value.map_or_else(
+        || format!("{:>width$}", "-"),
+        |value| format!("{value:>width$.4}"),
+    )
 }
 
 fn ms(ns: u64) -> f64 {
@@ -213,7 +220,10 @@ fn write_closing(
         Objective::Throughput => baseline.per_second,
         Objective::Size => baseline.size_bytes as f64 / 1e6,
     };
-    writeln!(out, "\nFP32 baseline is: [{float:.4}, {float_objective:.4}]")?;
+    writeln!(
+        out,
+        "\nFP32 baseline is: [{float:.4}, {float_objective:.4}]"
+    )?;
     let Some(best) = &outcome.best else {
         writeln!(out, "no trial was finished ({})", ending(outcome.ending))?;
         return writeln!(out, "history      {}", report.history.display());
@@ -235,7 +245,11 @@ fn write_closing(
         judged.name(),
         objective_words(ask.objective)
     )?;
-    writeln!(out, "\n{:<14}| {:>5} | {:>5} | {:>5}", "Op Type", "Total", "INT8", "FP32")?;
+    writeln!(
+        out,
+        "\n{:<14}| {:>5} | {:>5} | {:>5}",
+        "Op Type", "Total", "INT8", "FP32"
+    )?;
     for row in &figures.operators {
         let fp32 = row.total - row.int8;
         writeln!(
@@ -276,16 +290,15 @@ fn write_closing(
     let path = report.best.as_ref().map(|best| best.path.clone());
     let path = path.unwrap_or_default();
     writeln!(out, "wrote        {}", path.display())?;
-    writeln!(out, "wrote        {}", path.with_extension("toml").display())?;
+    writeln!(
+        out,
+        "wrote        {}",
+        path.with_extension("toml").display()
+    )?;
     writeln!(out, "history      {}", report.history.display())
 }
 
-fn write_judgement(
-    out: &mut String,
-    report: &Report,
-    ask: &Ask,
-    best: &Trial,
-) -> std::fmt::Result {
+fn write_judgement(out: &mut String, report: &Report, ask: &Ask, best: &Trial) -> std::fmt::Result {
     let own = &best.standing.judgement;
     let name = ask.criterion.judged.name();
     let confidence = ask
@@ -293,9 +306,16 @@ fn write_judgement(
         .confidence
         .unwrap_or(crate::tune::figures::SHOWN_CONFIDENCE);
     let interval = own.interval.map_or_else(String::new, |(low, high)| {
-        format!(", {:.0} % interval {low:.4} to {high:.4}", confidence * 100.0)
+        format!(
+            ", {:.0} % interval {low:.4} to {high:.4}",
+            confidence * 100.0
+        )
     });
-    let side = if ask.criterion.higher_is_better { "at least" } else { "at most" };
+    let side = if ask.criterion.higher_is_better {
+        "at least"
+    } else {
+        "at most"
+    };
     writeln!(
         out,
         "criterion    {}: {name} {:.4}{interval}; {side} {:.4} was asked for",
@@ -340,7 +360,9 @@ fn advice(ask: &Ask, best: &Trial) -> String {
     if ask.policy.timeout.is_some() || ask.policy.max_trials < 100 {
         advice.push("a longer search: --resume with another --timeout or --max-trials".to_owned());
     }
-    advice.push("calibration pictures nearer to the use; a model trained for quantisation".to_owned());
+    advice.push(
+        "calibration pictures nearer to the use; a model trained for quantisation".to_owned(),
+    );
     advice.join("; ")
 }
 

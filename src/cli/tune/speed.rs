@@ -91,11 +91,7 @@ impl<'a> Bench<'a> {
     }
 
     /// Times `own` in turn with the float model.
-    pub fn against(
-        &self,
-        float: Contestant<'_>,
-        own: Contestant<'_>,
-    ) -> Result<Speed, Failure> {
+    pub fn against(&self, float: Contestant<'_>, own: Contestant<'_>) -> Result<Speed, Failure> {
         let rounds = self.rounds_of(&[float, own])?;
         let (before, after) = (measured(&rounds[0]), measured(&rounds[1]));
         let middle = |round: &Round| {
@@ -104,7 +100,9 @@ impl<'a> Bench<'a> {
             spans[spans.len() / 2] as f64
         };
         let pairs = rounds[0].iter().zip(&rounds[1]);
-        let ratios = pairs.map(|(float, own)| middle(own) / middle(float)).collect();
+        let ratios = pairs
+            .map(|(float, own)| middle(own) / middle(float))
+            .collect();
         Ok(Speed {
             p50_ns: after.p50_ns,
             p99_ns: after.p99_ns,
@@ -145,7 +143,8 @@ impl<'a> Bench<'a> {
                     // Whoever has failed keeps the others company to the end.
                     barrier.wait();
                     let (samples, order) = contestant.pictures;
-                    let pictures = (0..each).map(|repeat| order[(round * each + repeat) % order.len()]);
+                    let pictures =
+                        (0..each).map(|repeat| order[(round * each + repeat) % order.len()]);
                     let spans = pictures.map_while(|picture| one.run(at, samples.tensor(picture)));
                     let spans: Round = spans.collect();
                     if round >= self.warm_up {
@@ -221,9 +220,7 @@ fn detect(
     model.run(picture).or_environment()?;
     let outputs = (0..model.output_count()).map(|index| model.output(index));
     let outputs = outputs.collect::<Result<Vec<_>, _>>().or_environment()?;
-    detector
-        .detect(&outputs, 0, &mut Vec::new())
-        .or_usage()
+    detector.detect(&outputs, 0, &mut Vec::new()).or_usage()
 }
 
 fn spans(round: &Round) -> impl Iterator<Item = u64> + '_ {
