@@ -222,7 +222,8 @@ fn constants(
         &bias,
         input.scale,
         own.and_then(|own| own.weights).unwrap_or(recipe.weights),
-        recipe.weight_level_max,
+        own.and_then(|own| own.weight_level_max)
+            .unwrap_or(recipe.weight_level_max),
     );
     let mut greatest = 0.0_f64;
     if recipe.bias_correction {

@@ -66,6 +66,9 @@ pub struct LayerRecipe {
     /// Steps of its weights.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<Granularity>,
+    /// Greatest level of its weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight_level_max: Option<i8>,
 }
 
 /// Everything that decides a quantised model besides the float model and the pictures.

@@ -231,12 +231,18 @@ impl History {
             source,
         };
         let text = std::fs::read(path).map_err(refused)?;
-        let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        let whole = text
+            .iter()
+            .rposition(|&byte| byte == b'\n')
+            .map_or(0, |at| at + 1);
         let mut file = OpenOptions::new().write(true).open(path).map_err(refused)?;
         file.set_len(whole as u64).map_err(refused)?;
         file.seek(SeekFrom::End(0)).map_err(refused)?;
         let mut lines = Vec::new();
-        for (at, line) in text[..whole].split_inclusive(|&byte| byte == b'\n').enumerate() {
+        for (at, line) in text[..whole]
+            .split_inclusive(|&byte| byte == b'\n')
+            .enumerate()
+        {
             let line = serde_json::from_slice(line).map_err(|source| HistoryError::Line {
                 path: path.to_owned(),
                 line: at + 1,
@@ -433,7 +439,7 @@ fn value(settings: &Settings) -> serde_json::Value {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(in crate::tune) mod tests {
     use super::*;
     use crate::quantise::RangeMethod;
     use crate::tune::figures::tests::{figures, BASELINE};
@@ -463,12 +469,21 @@ pub mod tests {
         let path = dir.path().join("history.jsonl");
         let mut history = begun(&path);
         let own = figures(1.0 / 3.0, 0.1 / 3.0, 0.7);
-        history.add_trial(1, &plain(), &own, Latency::from_nanos(9)).unwrap();
-        let pictures = vec![PictureDifference { difference: 0.1, reference: 0.3 }];
+        history
+            .add_trial(1, &plain(), &own, Latency::from_nanos(9))
+            .unwrap();
+        let pictures = vec![PictureDifference {
+            difference: 0.1,
+            reference: 0.3,
+        }];
         let minmax = plain().with_ranges(RangeMethod::Percentile(99.99));
-        history.add_screening(&minmax, &pictures, Latency::from_nanos(11)).unwrap();
+        history
+            .add_screening(&minmax, &pictures, Latency::from_nanos(11))
+            .unwrap();
         let errors = BTreeMap::from([("a".to_owned(), 1e-7)]);
-        history.add_layer_errors(&plain(), &errors, Latency::from_nanos(12)).unwrap();
+        history
+            .add_layer_errors(&plain(), &errors, Latency::from_nanos(12))
+            .unwrap();
         let resumed = History::resume(&path, &conditions()).unwrap();
         assert_eq!(resumed.baseline, BASELINE);
         assert_eq!(resumed.elapsed, Latency::from_nanos(12));
@@ -485,13 +500,17 @@ pub mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("history.jsonl");
         let mut history = begun(&path);
-        history.add_trial(1, &plain(), &figures(0.4, 0.1, 0.5), Latency::ZERO).unwrap();
+        history
+            .add_trial(1, &plain(), &figures(0.4, 0.1, 0.5), Latency::ZERO)
+            .unwrap();
         drop(history);
         let whole = std::fs::read(&path).unwrap();
         std::fs::write(&path, &whole[..whole.len() - 7]).unwrap();
         let mut history = History::resume(&path, &conditions()).unwrap();
         assert_eq!(history.trial(&plain()), None);
-        history.add_trial(1, &plain(), &figures(0.4, 0.1, 0.5), Latency::ZERO).unwrap();
+        history
+            .add_trial(1, &plain(), &figures(0.4, 0.1, 0.5), Latency::ZERO)
+            .unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), whole);
     }
 
@@ -505,12 +524,20 @@ pub mod tests {
             ..conditions()
         };
         let error = History::resume(&path, &other).unwrap_err().to_string();
-        assert!(error.contains("another evaluation pictures or annotations (e, and now other)"), "{error}");
+        assert!(
+            error.contains("another evaluation pictures or annotations (e, and now other)"),
+            "{error}"
+        );
         let error = History::create(&path, false, conditions(), BASELINE, Latency::ZERO);
         assert!(error.unwrap_err().to_string().contains("--resume"));
         std::fs::write(&path, "{\"kind\":\"begin\"}\n").unwrap();
-        let error = History::resume(&path, &conditions()).unwrap_err().to_string();
-        assert!(error.contains("line 1") && error.contains("--force"), "{error}");
+        let error = History::resume(&path, &conditions())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("line 1") && error.contains("--force"),
+            "{error}"
+        );
         std::fs::write(&path, "").unwrap();
         let error = History::resume(&path, &conditions()).unwrap_err();
         assert!(matches!(error, HistoryError::NoBeginning { .. }), "{error}");

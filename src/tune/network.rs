@@ -73,7 +73,7 @@ impl Network {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(in crate::tune) mod tests {
     use super::*;
 
     /// A chain of layers `l0`, `l1`, …, of which the second is depthwise; `l3` also reads `l1`.
@@ -105,15 +105,18 @@ pub mod tests {
     #[test]
     fn what_stands_between_layers_in_float_becomes_float() {
         let network = chain(8);
-        assert_eq!(network.joined(&set(&["l4", "l6"])), set(&["l4", "l5", "l6"]));
+        assert_eq!(
+            network.joined(&set(&["l4", "l6"])),
+            set(&["l4", "l5", "l6"])
+        );
         // Between the image and a layer in float.
         assert_eq!(network.joined(&set(&["l1"])), set(&["l0", "l1"]));
         // A branch in integers keeps its source.
         assert_eq!(network.joined(&set(&["l2"])), set(&["l2"]));
         assert_eq!(network.joined(&set(&["l4"])), set(&["l4"]));
-        // One joining may lead to the next.
+        // Between two on both of its sides, and between the image and one of these.
         assert_eq!(
-            network.joined(&set(&["l2", "l3"])),
+            network.joined(&set(&["l1", "l3"])),
             set(&["l0", "l1", "l2", "l3"])
         );
         // The last has nobody behind it.

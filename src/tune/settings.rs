@@ -130,7 +130,7 @@ fn short_hash(text: &str) -> String {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(in crate::tune) mod tests {
     use super::*;
 
     /// Settings to start from.
@@ -161,10 +161,7 @@ pub mod tests {
         let other = plain().with_ranges(RangeMethod::Minmax);
         assert_ne!(plain().hash(), other.hash());
         assert_eq!(plain().structure(), other.structure());
-        assert_ne!(
-            plain().structure(),
-            plain().with_float(["a"]).structure()
-        );
+        assert_ne!(plain().structure(), plain().with_float(["a"]).structure());
     }
 
     #[test]
@@ -172,7 +169,7 @@ pub mod tests {
         let mut own = plain();
         let minmax = LayerRecipe {
             ranges: Some(RangeMethod::Minmax),
-            weights: None,
+            ..LayerRecipe::default()
         };
         own.layers.insert("a".into(), minmax);
         let float = own.with_float(["a"]);

@@ -31,8 +31,7 @@ pub trait Evaluator {
     ///
     /// # Errors
     /// As [`Self::screen`].
-    fn layer_errors(&mut self, settings: &Settings)
-        -> Result<BTreeMap<String, f64>, Self::Error>;
+    fn layer_errors(&mut self, settings: &Settings) -> Result<BTreeMap<String, f64>, Self::Error>;
 
     /// All figures. `speed` is that of the structure where it was measured before.
     ///
@@ -318,7 +317,8 @@ impl<'a, E: Evaluator> Tuning<'a, E> {
         }
         let elapsed = found_at.unwrap_or_else(|| self.elapsed());
         if !is_known {
-            self.history.add_trial(number, settings, &figures, elapsed)?;
+            self.history
+                .add_trial(number, settings, &figures, elapsed)?;
         }
         let trial = Trial {
             number,
@@ -347,9 +347,9 @@ impl<'a, E: Evaluator> Tuning<'a, E> {
             ..
         } = &self.ask;
         let baseline = &self.history.baseline;
-        self.best.as_ref().is_none_or(|best| {
-            is_better(*objective, criterion, baseline, standing, &best.standing)
-        })
+        self.best
+            .as_ref()
+            .is_none_or(|best| is_better(*objective, criterion, baseline, standing, &best.standing))
     }
 
     /// Before anything new is done: the best of the history is on disk, and nobody has asked to stop.

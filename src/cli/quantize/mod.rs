@@ -64,8 +64,9 @@ pub fn run(args: &QuantizeArgs) -> Result<String, Failure> {
     )?;
     let runtime = load_runtime(args.runtime.ort_lib.as_deref(), progress.as_ref())?;
     drop(progress);
+    let engine = Engine::new(&runtime, &subject)?;
     let work = Work {
-        engine: Engine::new(&runtime, &subject)?,
+        engine: &engine,
         subject: &subject,
         folder: &folder,
         is_quiet: args.json,
@@ -77,13 +78,21 @@ pub fn run(args: &QuantizeArgs) -> Result<String, Failure> {
     let observations = work.observe(&prepared, &watched)?;
     let made = work.make(&prepared, plan, &observations, &recipe)?;
     drop(observations);
-    let fusion = work.engine.fusion(&made.model, &made.plan)?;
+    let fusion = engine.fusion(&made.model, &made.plan)?;
     let mut notes = subject.notes.clone();
     notes.extend(folder.notes.iter().cloned());
     notes.extend(notes_on(&made, &recipe));
     let model = labelled(made.model.clone(), &subject, &folder, &recipe)?;
     let bytes = model.encode_to_vec();
-    keep(onnx, toml, &bytes, &subject, &args.output, &recipe)?;
+    keep(
+        onnx,
+        toml,
+        &bytes,
+        &subject,
+        &args.output,
+        &recipe,
+        "quantize",
+    )?;
     let mut report = report_of(made, prepared, fusion, &subject, &recipe);
     report.calibration_pictures = folder.calibration.len();
     report.saturation.vnni_here = vnni;

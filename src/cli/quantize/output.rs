@@ -48,9 +48,10 @@ pub fn keep(
     subject: &Subject,
     output: &Path,
     recipe: &Recipe,
+    verb: &str,
 ) -> Result<(), Failure> {
     let sha256 = format!("{:x}", Sha256::digest(bytes));
-    let description = describe(subject, output, sha256, recipe);
+    let description = describe(subject, output, sha256, recipe, verb);
     onnx.write(bytes).or_environment()?;
     toml.write(description.to_toml().as_bytes())
         .or_environment()?;
@@ -60,7 +61,13 @@ pub fn keep(
 }
 
 /// The float model's description with what is other now.
-fn describe(subject: &Subject, output: &Path, sha256: String, recipe: &Recipe) -> ModelDescription {
+fn describe(
+    subject: &Subject,
+    output: &Path,
+    sha256: String,
+    recipe: &Recipe,
+    verb: &str,
+) -> ModelDescription {
     let mut own = subject.description.clone();
     let name = output
         .file_stem()
@@ -68,13 +75,16 @@ fn describe(subject: &Subject, output: &Path, sha256: String, recipe: &Recipe) -
         .to_string_lossy()
         .into_owned();
     own.title = format!("{}, int8", own.title);
+    let float = match (recipe.first_layers, recipe.keep_fp32.len()) {
+        (FirstLayers::Int8, 0) => "no float layers at the input".to_owned(),
+        (FirstLayers::Int8, count) => format!("{count} layers kept in float"),
+        (FirstLayers::ConvFp32 | FirstLayers::BlockFp32, _) => {
+            "float layers at the input".to_owned()
+        }
+    };
     own.notes = format!(
-        "Quantised by `detbench quantize` from a file with sha256 {}; {} layers at the input, {} ranges.",
+        "Made by `detbench {verb}` from a file with sha256 {}; {float}, {} ranges.",
         subject.sha256,
-        match recipe.first_layers {
-            FirstLayers::Int8 => "no float",
-            FirstLayers::ConvFp32 | FirstLayers::BlockFp32 => "float",
-        },
         recipe.ranges.name()
     );
     own.name = name;

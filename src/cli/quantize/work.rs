@@ -33,7 +33,7 @@ pub type Observations = BTreeMap<String, Observation>;
 /// Everything that the steps share.
 pub struct Work<'a> {
     /// Opens models.
-    pub engine: Engine<'a>,
+    pub engine: &'a Engine<'a>,
     /// The float model.
     pub subject: &'a Subject,
     /// The pictures.
