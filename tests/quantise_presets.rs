@@ -7,7 +7,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use assert_cmd::cargo::CommandCargoExt;
+use detbench::fetch::Silent;
 use detbench::model::onnx::proto::{ModelProto, TensorProto};
+use detbench::quantise::calibrate::{calibrate, exposed, CalibrationPictures, Watched};
+use detbench::quantise::encode::encode;
+use detbench::quantise::plan::{plan, Wishes};
+use detbench::quantise::prepare::prepare;
+use detbench::quantise::{load, Preset, QuantiseError, RangeMethod, Recipe};
+use detbench::runtime::{self, Model, OnnxModel, Runtime, SessionOptions};
+use detbench::tensor::{TensorData, TensorView};
 use prost::Message;
 use serde_json::Value;
 
@@ -198,57 +206,50 @@ fn lpots_file_with_a_relative_criterion_tunes_a_generated_model() {
     assert!(output.exists() && output.with_extension("toml").exists());
 }
 
+/// The first `count` of the real calibration pictures, in a folder of their own: comparing on all takes minutes.
+fn some_pictures(data: &str, below: &Path, count: usize) -> PathBuf {
+    let folder = below.join("pictures");
+    std::fs::create_dir(&folder).unwrap();
+    let source = format!("{data}/coco/cocomini_train2017_80/images");
+    let mut found: Vec<PathBuf> = std::fs::read_dir(source)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    found.sort();
+    for path in &found[..count] {
+        std::fs::copy(path, folder.join(path.file_name().unwrap())).unwrap();
+    }
+    folder
+}
+
 #[test]
 fn aimets_settings_on_the_real_models_are_as_near_as_they_were_measured() {
     let Some(data) = data() else { return };
     let dir = tempfile::tempdir().unwrap();
-    let pictures = format!("{data}/coco/cocomini_train2017_80/images");
+    let pictures = some_pictures(&data, dir.path(), 24);
     let output = dir.path().join("int8.onnx");
+    let (lite, v1) = (
+        "ssdlite_mobilenet_v2_coco_fp32",
+        "ssd_mobilenet_v1_coco_fp32_dequantized",
+    );
     for (model, preset, layers, dp, agreement) in [
-        (
-            "ssdlite_mobilenet_v2_coco_fp32",
-            "aimet",
-            (88, 0),
-            0.66,
-            0.60,
-        ),
-        (
-            "ssdlite_mobilenet_v2_coco_fp32",
-            "aimet-tf-enhanced",
-            (87, 1),
-            0.66,
-            0.60,
-        ),
-        (
-            "ssd_mobilenet_v1_coco_fp32_dequantized",
-            "aimet",
-            (47, 0),
-            0.16,
-            0.70,
-        ),
-        (
-            "ssd_mobilenet_v1_coco_fp32_dequantized",
-            "aimet-tf-enhanced",
-            (46, 1),
-            0.16,
-            0.70,
-        ),
+        (lite, "aimet", (88, 0), 0.7, 0.55),
+        (lite, "aimet-tf-enhanced", (87, 1), 0.7, 0.55),
+        (v1, "aimet", (47, 0), 0.17, 0.65),
+        (v1, "aimet-tf-enhanced", (46, 1), 0.17, 0.65),
     ] {
         let file = format!("{data}/models/{model}.onnx");
-        let own = quantize(
-            &file,
-            &output,
-            &pictures,
-            &["--preset", preset, "--calibration-size", "16"],
-        );
+        let flags = ["--preset", preset, "--calibration-size", "8"];
+        let own = quantize(&file, &output, text(&pictures), &flags);
         let (int8, fp32, _, weights, _) = outline(&own);
         assert_eq!(((int8, fp32), weights), (layers, "per-tensor"));
+        assert_eq!(own["compared_pictures"], 16);
         if own["saturation"]["vnni_here"] == false {
             eprintln!("this processor has no VNNI, so weights have 7 bits and other figures");
             continue;
         }
         let number = |key: &str| own[key].as_f64().unwrap();
-        assert!(number("dp") <= dp, "{model} {preset}: dp {}", number("dp"));
+        assert!(number("dp") <= dp, "{model} {preset}: {}", number("dp"));
         assert!(
             number("agreement") >= agreement,
             "{model} {preset}: {}",
@@ -265,24 +266,21 @@ fn a_model_that_was_imported_and_dequantised_is_quantised_again() {
     let float = dir.path().join("v1.onnx");
     let (code, _, err) = detbench(&["import", &tflite, "--dequantize", "-o", text(&float)]);
     assert_eq!(code, Some(0), "{err}");
-    let pictures = format!("{data}/coco/cocomini_train2017_80/images");
+    let pictures = some_pictures(&data, dir.path(), 24);
     let output = dir.path().join("int8.onnx");
     let quantize = |preset: &str| {
         let flags = ["--preset", preset, "--calibration-size", "8"];
-        quantize(text(&float), &output, &pictures, &flags)
+        quantize(text(&float), &output, text(&pictures), &flags)
     };
     let own = quantize("aimet");
     assert_eq!(outline(&own), (47, 0, "minmax", "per-tensor", "fp32"));
     // With a step for each channel the weights are those that the file was trained with, nearly.
     let own = quantize("fast");
-    assert_eq!(
-        own["fusion"]["quantise_nodes"], 0,
-        "bytes go in as they are"
-    );
+    assert_eq!(outline(&own), (45, 2, "mse", "per-channel", "int32"));
     if own["saturation"]["vnni_here"] == true {
         let number = |key: &str| own[key].as_f64().unwrap();
         assert!(number("dp") <= 0.04, "{}", number("dp"));
-        assert!(number("agreement") >= 0.92, "{}", number("agreement"));
+        assert!(number("agreement") >= 0.88, "{}", number("agreement"));
     }
     // What the importer makes without --dequantize is quantised already.
     let integer = dir.path().join("integer.onnx");
@@ -294,9 +292,131 @@ fn a_model_that_was_imported_and_dequantised_is_quantised_again() {
         "-o",
         text(&output),
         "--calibration",
-        &pictures,
+        text(&pictures),
         "--force",
     ]);
     assert_eq!(code, Some(2));
     assert!(err.contains("quantised already"), "{err}");
+}
+
+/// The pictures of the golden network.
+struct Golden(Vec<Vec<f32>>);
+
+impl Golden {
+    fn read() -> Self {
+        let values: Value = serde_json::from_str(include_str!("golden/quantise/g3.json")).unwrap();
+        let row = |row: &Value| {
+            let numbers = row.as_array().unwrap().iter();
+            numbers.map(|one| one.as_f64().unwrap() as f32).collect()
+        };
+        Self(values["x"].as_array().unwrap().iter().map(row).collect())
+    }
+}
+
+impl CalibrationPictures for Golden {
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+    fn tensor(&mut self, index: usize) -> Result<TensorView<'_>, QuantiseError> {
+        Ok(TensorView {
+            shape: &[1, 3, 8, 8],
+            data: TensorData::F32(&self.0[index]),
+        })
+    }
+    fn name(&self, index: usize) -> String {
+        index.to_string()
+    }
+}
+
+#[test]
+fn the_report_of_each_tensor_of_the_golden_network_is_what_a_plain_computation_gives() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/quantise/g3.onnx");
+    let mut graph = load(&std::fs::read(golden).unwrap()).unwrap();
+    prepare(&mut graph).unwrap();
+    let plan = plan(&graph, &Wishes::default()).unwrap();
+    let watched = Watched::of(&plan, &graph.inputs());
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("exposed.onnx");
+    let model = exposed(&graph.clone().into_model(), &watched);
+    std::fs::write(&path, model.encode_to_vec()).unwrap();
+    runtime::disable_telemetry();
+    let located = runtime::locate(None, &Silent).expect("ONNX Runtime is here or can be fetched");
+    let library = Runtime::load(&located, false).unwrap();
+    let options = SessionOptions {
+        outputs: watched.inner.clone(),
+        ..SessionOptions::default()
+    };
+    let mut session = OnnxModel::open(&library, &path, &options).unwrap();
+    let mut pictures = Golden::read();
+    let observations = calibrate(&mut session, &watched, &mut pictures, &mut |_| {}).unwrap();
+    // All elements of all tensors.
+    let mut seen: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    for index in 0..pictures.count() {
+        let input = pictures.0[index].clone();
+        session.run(pictures.tensor(index).unwrap()).unwrap();
+        let mut add = |name: &String, data: &[f32]| {
+            let own = seen.entry(name.clone()).or_default();
+            own.extend(data.iter().map(|value| f64::from(*value)));
+        };
+        if let Some(name) = &watched.input {
+            add(name, &input);
+        }
+        for (at, name) in watched.inner.iter().enumerate() {
+            let TensorData::F32(data) = session.output(at).unwrap().data else {
+                panic!("{name} holds floats");
+            };
+            add(name, data);
+        }
+    }
+    for method in [
+        RangeMethod::Minmax,
+        RangeMethod::Percentile(90.0),
+        RangeMethod::Mse,
+    ] {
+        let recipe = Recipe {
+            ranges: method,
+            ..Recipe::of(Preset::Lpot)
+        };
+        let encoded = encode(&graph, &plan, &observations, &recipe, None).unwrap();
+        assert_eq!(encoded.tensor_reports.len(), 4);
+        for own in &encoded.tensor_reports {
+            let data = &seen[&own.name];
+            let (least, most) = data
+                .iter()
+                .fold((f64::MAX, f64::MIN), |(least, most), one| {
+                    (least.min(*one), most.max(*one))
+                });
+            assert!((own.min - least).abs() < 1e-12 && (own.max - most).abs() < 1e-12);
+            if method == RangeMethod::Minmax {
+                assert!((own.low - least.min(0.0)).abs() < 1e-12);
+                assert!((own.high - most.max(0.0)).abs() < 1e-12);
+            }
+            let step = (own.high.max(0.0) - own.low.min(0.0)) / 255.0;
+            assert!((f64::from(own.scale) - step).abs() < 1e-6 * step, "{own:?}");
+            let zero = (-own.low.min(0.0) / step).round();
+            assert!((f64::from(own.zero_point) - zero).abs() < 0.5, "{own:?}");
+            let scale = f64::from(own.scale);
+            let level = |value: f64| (value / scale).round_ties_even() + zero;
+            let is_clipped = |value: &f64| !(0.0..=255.0).contains(&level(*value));
+            let clipped = data.iter().filter(|value| is_clipped(value)).count();
+            // The report counts by bins: an element within one of a border may be on either side.
+            let bin = (most.max(0.0) - least.min(0.0)) / 2048.0;
+            let is_near = |value: &f64| is_clipped(&(value + bin)) != is_clipped(&(value - bin));
+            let near = data.iter().filter(|value| is_near(value)).count();
+            let difference = (own.clipped_share * data.len() as f64 - clipped as f64).abs();
+            assert!(
+                difference <= near as f64 + 1e-9,
+                "{method:?} {own:?}: {clipped}"
+            );
+            if method == RangeMethod::Percentile(90.0) {
+                assert!(own.clipped_share > 0.02, "{own:?}");
+            }
+            let back = |value: &f64| (level(*value).clamp(0.0, 255.0) - zero) * scale;
+            let noise: f64 = data.iter().map(|value| (back(value) - value).powi(2)).sum();
+            let signal: f64 = data.iter().map(|value| value.powi(2)).sum();
+            let sqnr = 10.0 * (signal / noise).log10();
+            // Half a bin of error in each element is a decibel at most.
+            assert!((own.sqnr_db.unwrap() - sqnr).abs() < 1.0, "{own:?}: {sqnr}");
+        }
+    }
 }
