@@ -42,21 +42,25 @@ impl Conditions {
     /// The first thing in which two differ: its name, this one and the other one.
     fn difference<'a>(&'a self, other: &'a Self) -> Option<(&'static str, &'a str, &'a str)> {
         let pairs = [
-            ("model", &self.model_sha256, &other.model_sha256),
+            ("float weights", &self.model_sha256, &other.model_sha256),
             (
-                "calibration pictures",
+                "calibration pictures, or another number or choice of them",
                 &self.calibration_sha256,
                 &other.calibration_sha256,
             ),
             (
-                "evaluation pictures or annotations",
+                "pictures or annotations to evaluate on",
                 &self.evaluation_sha256,
                 &other.evaluation_sha256,
             ),
-            ("preprocessing", &self.preprocessing, &other.preprocessing),
-            ("ONNX Runtime", &self.runtime, &other.runtime),
-            ("layout of threads", &self.layout, &other.layout),
-            ("version of detbench", &self.detbench, &other.detbench),
+            (
+                "settings in the model file",
+                &self.preprocessing,
+                &other.preprocessing,
+            ),
+            ("versions of ONNX Runtime", &self.runtime, &other.runtime),
+            ("instances and threads", &self.layout, &other.layout),
+            ("versions of detbench", &self.detbench, &other.detbench),
         ];
         let mut different = pairs.into_iter().filter(|(_, own, other)| own != other);
         different
@@ -138,7 +142,7 @@ pub enum HistoryError {
         path: PathBuf,
     },
     /// Of something else.
-    #[error("{} is of another {what} ({then}, and now {now}): its figures would not compare; restore that, or begin anew with --force", path.display())]
+    #[error("{} was made with other {what} ({then:.16}, and now {now:.16}), so that its figures would not compare: restore that, or begin anew with --force", path.display())]
     Other {
         /// The file.
         path: PathBuf,
@@ -525,7 +529,7 @@ pub(in crate::tune) mod tests {
         };
         let error = History::resume(&path, &other).unwrap_err().to_string();
         assert!(
-            error.contains("another evaluation pictures or annotations (e, and now other)"),
+            error.contains("other pictures or annotations to evaluate on (e, and now other)"),
             "{error}"
         );
         let error = History::create(&path, false, conditions(), BASELINE, Latency::ZERO);

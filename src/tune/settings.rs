@@ -117,7 +117,7 @@ impl Settings {
 
 /// The end of a node's long name.
 fn tail(name: &str) -> &str {
-    const LONGEST: usize = 28;
+    const LONGEST: usize = 50;
     let parts: Vec<usize> = name.match_indices('/').map(|(at, _)| at + 1).collect();
     let short = parts.iter().find(|&&at| name.len() - at <= LONGEST);
     short.map_or(name, |&at| &name[at..])

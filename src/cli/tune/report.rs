@@ -135,7 +135,7 @@ impl Report {
 
 /// The head of the table of trials.
 pub const HEAD: &str =
-    " trial     mAP   agreem.      dp    p50 ms  x float    MB  meets  best  s     settings";
+    " trial     mAP   agreem.      dp    p50 ms  speedup    MB  meets  best  s     settings";
 
 /// A row of it.
 pub fn row(trial: &Trial, layers: usize) -> String {
@@ -263,7 +263,7 @@ fn write_closing(
     let speed = &figures.speed;
     writeln!(
         out,
-        "speed        p50 {:.2} ms, {:.2}x of float's {:.2} ms in the same rounds (ratio +-{:.1} %); p99 {:.2} ms, {:.0} a second",
+        "speed        p50 {:.2} ms, {:.2} times as fast as float's {:.2} ms in the same rounds (+-{:.1} %); p99 {:.2} ms, {:.0} a second",
         ms(speed.p50_ns),
         speed.float_p50_ns as f64 / speed.p50_ns.max(1) as f64,
         ms(speed.float_p50_ns),
@@ -319,7 +319,11 @@ fn write_judgement(out: &mut String, report: &Report, ask: &Ask, best: &Trial) -
     writeln!(
         out,
         "criterion    {}: {name} {:.4}{interval}; {side} {:.4} was asked for",
-        if own.is_met { "met" } else { "NOT MET" },
+        match (own.is_met, report.ending) {
+            (true, _) => "met",
+            (false, Ending::Interrupted) => "not met so far",
+            (false, _) => "NOT MET",
+        },
         own.figure,
         own.threshold
     )?;
@@ -330,7 +334,7 @@ fn write_judgement(out: &mut String, report: &Report, ask: &Ask, best: &Trial) -
             report.pictures
         )?;
     }
-    if !own.is_met {
+    if !own.is_met && report.ending != Ending::Interrupted {
         writeln!(out, "would help   {}", advice(ask, best))?;
     }
     Ok(())

@@ -26,7 +26,7 @@ pub const ROUNDS: usize = 60;
 /// Rounds before.
 const WARM_UP: usize = 5;
 /// Inferences of each instance in a round when there are several, so that starting together weighs little.
-const TOGETHER: usize = 4;
+const TOGETHER: usize = 2;
 
 /// Where and how speed is measured.
 pub struct Bench<'a> {
