@@ -57,16 +57,34 @@ fn metric(accuracy: &Section<'_>, notes: &mut Notes<'_>) -> Result<Option<PathBu
     let metrics = accuracy.section(
         "metric",
         &[
-            "COCOmAP", "mAP", "VOCmAP", "topk", "Accuracy", "Loss", "MAE", "RMSE", "MSE", "F1",
-            "SquadF1", "BLEU", "mIOU",
+            "COCOmAP",
+            "COCOmAPv2",
+            "mAP",
+            "VOCmAP",
+            "topk",
+            "Accuracy",
+            "Loss",
+            "MAE",
+            "RMSE",
+            "MSE",
+            "F1",
+            "SquadF1",
+            "BLEU",
+            "mIOU",
         ],
     )?;
     let mut annotations = None;
     for field in metrics.fields() {
-        if !["COCOmAP", "mAP"].contains(&field.key) {
+        if !["COCOmAP", "COCOmAPv2", "mAP"].contains(&field.key) {
             return Err(field.refused("a detector is scored by COCO's mAP; write `COCOmAP:`"));
         }
-        let section = field.section(&["anno_path", "iou_thrs", "map_points", "map_key"])?;
+        let section = field.section(&[
+            "anno_path",
+            "iou_thrs",
+            "map_points",
+            "map_key",
+            "output_index_mapping",
+        ])?;
         if let Some(path) = section.field("anno_path") {
             let text = path.text("a path")?;
             if has_extension(text, "json") {
@@ -78,6 +96,11 @@ fn metric(accuracy: &Section<'_>, notes: &mut Notes<'_>) -> Result<Option<PathBu
                 );
             }
         }
+        notes.add_each(
+            &section,
+            &["output_index_mapping"],
+            "the file that describes the model says how its outputs are read",
+        );
         is_cocos(&section, &field, notes)?;
         notes.add_each(
             &section,
@@ -102,7 +125,7 @@ fn is_cocos(
     const ALL: &str = "0.5:0.05:0.95";
     const COCOS: &str = "COCO's mAP is taken: thresholds 0.5:0.05:0.95, 101 points";
     // LPOT's `mAP` has one threshold and every point unless it says otherwise.
-    let mut is_all = metric.key == "COCOmAP";
+    let mut is_all = metric.key != "mAP";
     let mut points = if is_all { 101 } else { 0 };
     if let Some(field) = section.field("iou_thrs") {
         let expected = "0.5:0.05:0.95 or a number from 0 to 1";

@@ -93,11 +93,28 @@ fn recipes(
     const FIRST: &str = "first_conv_or_matmul_quantization";
     const CONCAT: &str = "scale_propagation_concat";
     const POOLING: &str = "scale_propagation_max_pooling";
-    let recipes = section.section("recipes", &[FIRST, CONCAT, POOLING])?;
+    const LAST: &str = "last_conv_or_matmul_quantization";
+    const AROUND: &str = "pre_post_process_quantization";
+    let recipes = section.section("recipes", &[FIRST, LAST, AROUND, CONCAT, POOLING])?;
     if let Some(field) = recipes.field(FIRST) {
         if !field.flag()? {
             space.first_convolution_float = Some(true);
         }
+    }
+    if let Some(field) = recipes.field(LAST) {
+        if !field.flag()? {
+            notes.add(
+                &field,
+                "not followed: name the layers in `quantization.op_wise` to keep them in float",
+            );
+        }
+    }
+    if let Some(field) = recipes.field(AROUND) {
+        field.flag()?;
+        notes.add(
+            &field,
+            "decoding of boxes and NMS are in float here in any case",
+        );
     }
     for (key, what) in [
         (

@@ -365,6 +365,73 @@ fn aliases_serve_as_they_do_in_lpots_own_files() {
     );
 }
 
+/// A file as LPOT's examples for ONNX Runtime are, with the keys of its last versions.
+const DETECTOR: &str = r#"
+version: 1.0
+
+model:
+  name: yolov3
+  framework: onnxrt_qlinearops
+  inputs: image
+  outputs: detection_bboxes,detection_classes
+
+quantization:
+  approach: post_training_static_quant
+  recipes:
+    first_conv_or_matmul_quantization: False
+    last_conv_or_matmul_quantization: False
+    pre_post_process_quantization: False
+  calibration:
+    sampling_size: 10, 50
+    dataloader:
+      dataset:
+        COCORecord:
+          root: /records         # a comment
+      transform:
+  op_wise: {
+    'Box/BiasAdd':{
+     'activation':  {'dtype': ['fp32'], 'scheme':['sym']},
+     'weight': {'dtype': ['fp32'], 'scheme':['sym']}
+     },
+    'Gather__*': {
+     'activation':  {'dtype': ['fp32']},
+     },
+  }
+
+evaluation:
+  accuracy:
+    metric: 
+       COCOmAPv2:
+         anno_path: "label_map.yaml"
+         output_index_mapping:
+           boxes: 0
+           scores: 1
+ 
+tuning:
+  accuracy_criterion:
+    absolute:  0.02
+"#;
+
+#[test]
+fn a_file_as_lpots_examples_are_is_read() {
+    let own = request(DETECTOR);
+    assert_eq!(own.space.calibration_sizes, [10, 50]);
+    assert_eq!(own.space.first_convolution_float, Some(true));
+    assert_eq!(own.calibration.unwrap().pictures, PathBuf::from("/records"));
+    let keys = own.space.op_wise.iter().map(|one| &one.pattern);
+    assert_eq!(
+        keys.collect::<Vec<_>>(),
+        [
+            &NamePattern::Literal("Box/BiasAdd".to_owned()),
+            &NamePattern::Regex("Gather__*".to_owned())
+        ]
+    );
+    assert_eq!(own.space.op_wise[1].place, "x.yaml:28");
+    assert_eq!(own.criterion.loss, Loss::Absolute(0.02));
+    let lines: Vec<usize> = own.notes.iter().map(|note| note.line).collect();
+    assert_eq!(lines, [2, 6, 7, 8, 14, 15, 25, 37, 38]);
+}
+
 #[test]
 fn the_metric_is_cocos_and_another_one_is_said() {
     let metric = |text: &str| {

@@ -3,6 +3,7 @@
 //! The parser crate makes events; what a scalar means is left to the key that it belongs to. Keys that stand
 //! twice, tags and several documents are errors. Aliases are copies, so their number has a limit.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, StrInput};
@@ -52,16 +53,58 @@ const NODES_MAX: usize = 20_000;
 /// # Errors
 /// [`LpotError`] for what is no YAML, and for keys that stand twice, tags and several documents.
 pub fn read(text: &str, file: &str) -> Result<Node, LpotError> {
-    let mut reader = Reader {
-        parser: Parser::new_from_str(text),
-        anchors: BTreeMap::new(),
-        nodes: 0,
-    };
-    reader.document().map_err(|(line, fault)| LpotError {
-        file: file.to_owned(),
-        line: line.max(1),
+    let mut text = Cow::Borrowed(text);
+    let mut mended = 0;
+    loop {
+        let mut reader = Reader {
+            parser: Parser::new_from_str(&text),
+            anchors: BTreeMap::new(),
+            nodes: 0,
+        };
+        let (line, fault) = match reader.document() {
+            Ok(node) => return Ok(node),
+            Err(fault) => fault,
+        };
+        match with_deeper_bracket(&text, line, &fault) {
+            Some(other) if mended < MENDED_MAX => {
+                text = Cow::Owned(other);
+                mended += 1;
+            }
+            _ => {
+                return Err(LpotError {
+                    file: file.to_owned(),
+                    line: line.max(1),
+                    fault,
+                })
+            }
+        }
+    }
+}
+
+/// Closing brackets of a file that may be too shallow.
+const MENDED_MAX: usize = 50;
+
+/// The text with a closing bracket moved to the right, where that is what is wrong.
+///
+/// The standard wants a bracket that closes on a line of its own deeper than the key that it belongs to. PyYAML does not
+/// care, and LPOT's examples have it below the key. Only its column changes.
+fn with_deeper_bracket(text: &str, line: usize, fault: &LpotFault) -> Option<String> {
+    /// Deeper than any key.
+    const INDENT: &str =
+        "                                                                                ";
+    let is_indentation = matches!(
         fault,
-    })
+        LpotFault::Syntax { detail } if detail == "invalid indentation"
+    );
+    let before: usize = text
+        .split_inclusive('\n')
+        .take(line.checked_sub(1)?)
+        .map(str::len)
+        .sum();
+    let (above, rest) = text.split_at(before);
+    let is_bracket = rest.trim_start_matches(' ').starts_with(['}', ']']);
+    let is_new = !rest.starts_with(INDENT);
+    (is_indentation && is_bracket && is_new).then(|| [above, INDENT, rest].concat())
 }
 
 type Fault = (usize, LpotFault);
@@ -287,6 +330,18 @@ mod tests {
             error_of(&deep),
             "x.yaml:1: the file nests too deep or holds too many values for a configuration"
         );
+    }
+
+    #[test]
+    fn a_closing_bracket_may_stand_below_its_key() {
+        let text = "q:\n  a: {\n    'b': [\n      1\n    ],\n  }\n  c: 2\n";
+        let node = read(text, "x").unwrap();
+        let Value::Map(entries) = &node.value else {
+            panic!("a map");
+        };
+        assert_eq!(keys(&entries[0].node), [("a", 2), ("c", 7)]);
+        assert!(error_of("q:\n  a: {\n  'b': 1,\n  }\n")
+            .starts_with("x.yaml:3: this is no YAML: invalid indentation"));
     }
 
     #[test]
