@@ -14,6 +14,7 @@ pub mod bytes;
 pub mod calibrate;
 pub mod compare;
 pub mod encode;
+pub mod entrance;
 pub mod equalise;
 mod error;
 pub mod fusion;
@@ -37,6 +38,7 @@ pub use self::settings::{
 
 use prost::Message;
 
+use self::entrance::is_entrance;
 use self::graph::Graph;
 use crate::model::onnx::lossless::{first_unknown_field, UnknownField};
 use crate::model::onnx::proto::{DimensionValue, ModelProto};
@@ -72,7 +74,10 @@ fn check(model: &ModelProto) -> Result<(), QuantiseError> {
             ]
             .contains(&op)
     };
-    let quantised = graph.node.iter().filter(|node| integer(&node.op_type));
+    let quantised = graph
+        .node
+        .iter()
+        .filter(|node| integer(&node.op_type) && !is_entrance(graph, node));
     if let Some(first) = quantised.clone().next() {
         return Err(QuantiseError::AlreadyQuantised {
             count: quantised

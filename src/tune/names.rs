@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use regex_lite::Regex;
 use serde::Serialize;
 
-use super::space::{NamePattern, NumberType, OpWish, Space, TensorWish};
+use super::space::{NamePattern, NamedWish, NumberType, OpWish, Space, TensorWish};
 use crate::quantise::graph::{is_op, Graph};
 use crate::quantise::prepare::Preparation;
 use crate::quantise::{Granularity, RangeMethod};
@@ -87,24 +87,30 @@ pub struct Resolved {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// No node has it.
-    #[error("`quantization.op_wise.{written}`: no node of the model has that name{}", did_you_mean(nearest.as_deref()))]
+    #[error("{place}: `quantization.op_wise.{written}`: no node of the model has that name{}", did_you_mean(nearest.as_deref()))]
     Unknown {
+        /// File and line.
+        place: String,
         /// As it was written.
         written: String,
         /// The name that is most like it.
         nearest: Option<String>,
     },
     /// It matches no node.
-    #[error("`quantization.op_wise.{written}`: this regular expression matches no node of the model from its name's beginning on")]
+    #[error("{place}: `quantization.op_wise.{written}`: this regular expression matches no node of the model from its name's beginning on")]
     NoMatch {
+        /// File and line.
+        place: String,
         /// As it was written.
         written: String,
     },
     /// It is none.
     #[error(
-        "`quantization.op_wise.{written}` is no regular expression that can be read: {detail}"
+        "{place}: `quantization.op_wise.{written}` is no regular expression that can be read: {detail}"
     )]
     Pattern {
+        /// File and line.
+        place: String,
         /// As it was written.
         written: String,
         /// What is wrong.
@@ -128,15 +134,15 @@ pub fn resolve(space: &Space, names: &NodeNames) -> Result<Resolved, NameError> 
     let mut wishes: BTreeMap<&str, OpWish> = BTreeMap::new();
     let mut notes = Vec::new();
     for named in &space.op_wise {
-        let meant = meant(&named.written, &named.pattern, names, &mut notes)?;
+        let meant = meant(named, names, &mut notes)?;
         let layers: Vec<&str> = meant
             .into_iter()
             .filter(|node| names.layers.iter().any(|layer| layer == node))
             .collect();
         if layers.is_empty() {
             notes.push(format!(
-                "`quantization.op_wise.{}` names no convolution: there is nothing to choose for it",
-                named.written
+                "{}: `quantization.op_wise.{}` names no convolution: there is nothing to choose for it",
+                named.place, named.written
             ));
         }
         for layer in layers {
@@ -157,10 +163,9 @@ pub fn resolve(space: &Space, names: &NodeNames) -> Result<Resolved, NameError> 
     })
 }
 
-/// The prepared graph's nodes that a pattern means.
+/// The prepared graph's nodes that a wish is for.
 fn meant<'a>(
-    written: &str,
-    pattern: &NamePattern,
+    own: &NamedWish,
     names: &'a NodeNames,
     notes: &mut Vec<String>,
 ) -> Result<Vec<&'a str>, NameError> {
@@ -171,16 +176,23 @@ fn meant<'a>(
         nodes.dedup();
         nodes
     };
-    let name = match pattern {
+    let (place, written) = (own.place.clone(), own.written.clone());
+    let name = match &own.pattern {
         NamePattern::Regex(pattern) => {
-            let regex = compiled(pattern).map_err(|error| NameError::Pattern {
-                written: written.to_owned(),
-                detail: error.to_string(),
-            })?;
+            let regex = match compiled(pattern) {
+                Ok(regex) => regex,
+                Err(error) => {
+                    let detail = error.to_string();
+                    return Err(NameError::Pattern {
+                        place,
+                        written,
+                        detail,
+                    });
+                }
+            };
             let found = fitting(&|name| regex.is_match(name));
-            let written = written.to_owned();
             return if found.is_empty() {
-                Err(NameError::NoMatch { written })
+                Err(NameError::NoMatch { place, written })
             } else {
                 Ok(found)
             };
@@ -192,18 +204,42 @@ fn meant<'a>(
     }
     let end = format!("/{name}");
     let found = fitting(&|own| own.ends_with(&end));
-    if found.is_empty() {
-        let all = names.nodes.keys().map(String::as_str);
-        return Err(NameError::Unknown {
-            written: written.to_owned(),
-            nearest: nearest(name, all).map(str::to_owned),
-        });
+    if !found.is_empty() {
+        notes.push(format!(
+            "{place}: `quantization.op_wise.{written}` is taken for names that end in it: {}",
+            found.join(", ")
+        ));
+        return Ok(found);
     }
-    notes.push(format!(
-        "`quantization.op_wise.{written}` is taken for names that end in it: {}",
-        found.join(", ")
-    ));
-    Ok(found)
+    if let Some(layer) = of_scope(name, names) {
+        notes.push(format!(
+            "{place}: `quantization.op_wise.{written}` is taken for the one convolution of its scope: {layer}"
+        ));
+        return Ok(vec![layer]);
+    }
+    let layers = names.layers.iter().map(String::as_str);
+    let all = names.nodes.keys().map(String::as_str);
+    let nearest = nearest(name, layers).or_else(|| nearest(name, all));
+    Err(NameError::Unknown {
+        place,
+        written,
+        nearest: nearest.map(str::to_owned),
+    })
+}
+
+/// The convolution whose name begins with all but the last part of `name`, when there is one alone.
+///
+/// TensorFlow writes `SCOPE/Conv2D`, and what converts its graphs calls the convolution after the last operator that it
+/// folded into it, `SCOPE/BatchNorm/…` or `SCOPE/Relu6`.
+fn of_scope<'a>(name: &str, names: &'a NodeNames) -> Option<&'a str> {
+    let (scope, _) = name.rsplit_once('/')?;
+    let inside = |layer: &&String| {
+        let rest = layer.strip_prefix(scope);
+        rest.is_some_and(|rest| rest.starts_with('/'))
+    };
+    let mut found = names.layers.iter().filter(inside);
+    let first = found.next()?;
+    found.next().is_none().then_some(first)
 }
 
 fn lay_over(below: &mut TensorWish, above: &TensorWish) {
@@ -245,7 +281,6 @@ fn level_max(bits: u8) -> i8 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::space::NamedWish;
     use super::*;
 
     fn names() -> NodeNames {
@@ -278,6 +313,7 @@ mod tests {
             wish.activation.types = types.to_vec();
             NamedWish {
                 written: text.clone(),
+                place: "x.yaml:7".to_owned(),
                 pattern: if *is_regex {
                     NamePattern::Regex(text)
                 } else {
@@ -314,7 +350,7 @@ mod tests {
         let found = resolve(&space(&[("x|Net/conv1", true, FLOAT)]), &names()).unwrap();
         assert_eq!(found.layers.len(), 1);
         let error = resolve(&space(&[("conv[12]", true, FLOAT)]), &names()).unwrap_err();
-        assert_eq!(error.to_string(), "`quantization.op_wise.conv[12]`: this regular expression matches no node of the model from its name's beginning on");
+        assert_eq!(error.to_string(), "x.yaml:7: `quantization.op_wise.conv[12]`: this regular expression matches no node of the model from its name's beginning on");
     }
 
     #[test]
@@ -326,22 +362,42 @@ mod tests {
         );
         assert_eq!(
             found.notes,
-            ["`quantization.op_wise.conv2/Conv2D` is taken for names that end in it: Net/conv2/Conv2D"]
+            ["x.yaml:7: `quantization.op_wise.conv2/Conv2D` is taken for names that end in it: Net/conv2/Conv2D"]
         );
     }
 
     #[test]
+    fn a_name_of_tensorflows_leads_to_the_convolution_of_its_scope_when_there_is_one_alone() {
+        let mut own = names();
+        own.layers.push("Box/BatchNorm/mul".to_owned());
+        own.layers.push("Box_2/BatchNorm/mul".to_owned());
+        let found = resolve(&space(&[("Box/Conv2D", false, FLOAT)]), &own).unwrap();
+        assert_eq!(
+            found.layers.keys().collect::<Vec<_>>(),
+            ["Box/BatchNorm/mul"]
+        );
+        assert_eq!(
+            found.notes,
+            ["x.yaml:7: `quantization.op_wise.Box/Conv2D` is taken for the one convolution of its scope: Box/BatchNorm/mul"]
+        );
+        // Two in the scope are not guessed between.
+        own.layers.push("Box/Other/mul".to_owned());
+        assert!(resolve(&space(&[("Box/Conv2D", false, FLOAT)]), &own).is_err());
+        assert!(resolve(&space(&[("Conv2D", false, FLOAT)]), &NodeNames::default()).is_err());
+    }
+
+    #[test]
     fn a_name_that_leads_nowhere_is_an_error_and_one_without_a_choice_a_note() {
-        let error = resolve(&space(&[("Net/conv1/Conv2d", false, FLOAT)]), &names()).unwrap_err();
+        let error = resolve(&space(&[("Nets/conv1/Conv2D", false, FLOAT)]), &names()).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "`quantization.op_wise.Net/conv1/Conv2d`: no node of the model has that name; did you mean `Net/conv1/Conv2D`?"
+            "x.yaml:7: `quantization.op_wise.Nets/conv1/Conv2D`: no node of the model has that name; did you mean `Net/conv1/Conv2D`?"
         );
         let found = resolve(&space(&[("Net/pool1", false, BYTES)]), &names()).unwrap();
         assert!(found.layers.is_empty());
         assert_eq!(
             found.notes,
-            ["`quantization.op_wise.Net/pool1` names no convolution: there is nothing to choose for it"]
+            ["x.yaml:7: `quantization.op_wise.Net/pool1` names no convolution: there is nothing to choose for it"]
         );
     }
 

@@ -56,6 +56,9 @@ pub struct OpWish {
 pub struct NamedWish {
     /// The pattern as it was written, for messages.
     pub written: String,
+    /// Where it was written, `FILE:LINE`; it is no part of the wish.
+    #[serde(skip)]
+    pub place: String,
     /// The names of all nodes of the graph that it means.
     pub pattern: NamePattern,
     /// What is wished of them.

@@ -7,14 +7,11 @@ use crate::accuracy::{agreement, CocoDetection};
 use crate::cli::failure::{Blame, Failure};
 use crate::cli::inference::Inference;
 use crate::cli::run::Subject;
-use crate::model::Reading;
 use crate::postprocess::NmsMode;
 use crate::quantise::calibrate::CalibrationPictures;
 use crate::quantise::compare::ProbabilityDifference;
 use crate::runtime::Runtime;
 
-/// Detections below this are not asked for; COCO's figures are usually taken with it.
-const SCORE_MIN: f32 = 0.01;
 /// The float model's detections from here on count as if they were labels.
 const REFERENCE_SCORE_MIN: f64 = 0.3;
 
@@ -38,10 +35,7 @@ struct Side<'a> {
 
 impl<'a> Side<'a> {
     fn open(subject: &'a mut Subject, runtime: &Runtime) -> Result<Self, Failure> {
-        match &mut subject.reading {
-            Reading::RawHeads { raw, .. } => raw.nms.score_threshold = SCORE_MIN,
-            Reading::Detections(rules) => rules.score_threshold = SCORE_MIN,
-        }
+        subject.reading.ask_for_all();
         let mode = subject.reading.raw_heads().map(|_| NmsMode::Regular);
         Ok(Self {
             mode,

@@ -37,7 +37,6 @@ use crate::clock::{Clock, Monotonic};
 use crate::dataset::{Dataset, Truth as Labels};
 use crate::library::preprocessing::Preprocessing;
 use crate::library::{ListedPicture, PictureEntry};
-use crate::model::Reading;
 use crate::placement::plan::Placement;
 use crate::quantise::order::places;
 use crate::quantise::weights::{LEVEL_MAX, LEVEL_MAX_REDUCED};
@@ -55,8 +54,6 @@ use crate::tune::strategies;
 use crate::tune::tuning::{is_met, Halt, Outcome, Surroundings, Tuning};
 use crate::units::{Latency, SampleIndex};
 
-/// Detections below this are not asked for, as in `quantize`.
-const SCORE_MIN: f32 = 0.01;
 /// Pictures on which candidates are looked at.
 const SCREENED: usize = 12;
 
@@ -72,10 +69,7 @@ pub fn run(args: &TuneArgs) -> Result<Verdict, Failure> {
     check_files(args, &history_path)?;
     let progress = progress_for(args.json);
     let mut subject = subject_of(&args.model, args.model_config.clone(), progress.as_ref())?;
-    match &mut subject.reading {
-        Reading::RawHeads { raw, .. } => raw.nms.score_threshold = SCORE_MIN,
-        Reading::Detections(rules) => rules.score_threshold = SCORE_MIN,
-    }
+    subject.reading.ask_for_all();
     let file = std::fs::read(&subject.onnx).or_usage()?;
     let graph = load(&file).map_err(|error| about(&subject.onnx, &error))?;
     drop(file);

@@ -2,7 +2,7 @@
 
 use super::fields::Section;
 use super::wishes::ranges;
-use super::{LpotError, LpotFault, Notes};
+use super::{LpotError, Notes};
 use crate::tune::criterion::{confidence, Criterion, Judged};
 use crate::tune::space::Space;
 
@@ -53,18 +53,7 @@ pub fn read(
         space.first_block_float = Some(true);
     }
     if let Some(field) = section.field("u8_input") {
-        let own = field.flag()?;
-        if own {
-            section.not_both("u8_input", "fallback")?;
-            if space.first_convolution_float == Some(true) {
-                return Err(field.fault(LpotFault::Value {
-                    path: field.path.clone(),
-                    found: "`true`".to_owned(),
-                    expected: "false beside quantization.recipes.first_conv_or_matmul_quantization: false, since bytes need an integer first convolution".to_owned(),
-                }));
-            }
-        }
-        space.u8_input = Some(own);
+        space.u8_input = Some(field.flag()?);
     }
     if let Some(field) = section.field("confidence") {
         let value = field.number("a number between 0 and 1, such as 0.9")?;

@@ -184,7 +184,7 @@ fn lists_come_in_all_of_lpots_forms() {
 }
 
 /// Each with the file that it comes from.
-const MISTAKES: [(&str, &str); 34] = [
+const MISTAKES: [(&str, &str); 33] = [
     ("tunning:\n  x: 1\n", "x.yaml:1: unknown key `tunning`; did you mean `tuning`?"),
     (
         "tuning:\n  accuracy_criterion:\n    relativ: 0.01\n",
@@ -305,10 +305,6 @@ const MISTAKES: [(&str, &str); 34] = [
         "x.yaml:2: `detbench.fallback` is the list `[first_block, second]`, and should be first_block, the first convolution and the depthwise one behind it; other layers are kept in float by `quantization.op_wise`",
     ),
     (
-        "detbench:\n  u8_input: true\n  fallback: first_block\n",
-        "x.yaml:3: `detbench` has both `u8_input` and `fallback`: keep one of them",
-    ),
-    (
         "detbench:\n  confidence: 90\n",
         "x.yaml:2: `detbench.confidence`: a confidence of 90 is not between 0 and 1: 0.9 asks to be right nine times in ten",
     ),
@@ -319,12 +315,6 @@ fn each_mistake_has_its_sentence_with_line_and_remedy() {
     for (text, expected) in MISTAKES {
         assert_eq!(error_of(text), expected, "{text}");
     }
-}
-
-#[test]
-fn bytes_in_and_a_float_first_convolution_are_refused_together() {
-    let text = "quantization:\n  recipes: {first_conv_or_matmul_quantization: false}\ndetbench:\n  u8_input: true\n";
-    assert_eq!(error_of(text), "x.yaml:4: `detbench.u8_input` is `true`, and should be false beside quantization.recipes.first_conv_or_matmul_quantization: false, since bytes need an integer first convolution");
 }
 
 #[test]

@@ -47,6 +47,7 @@ pub fn of_operators(
         }
         wishes.push(NamedWish {
             written: own.key.to_owned(),
+            place: format!("{}:{}", notes.file, own.line),
             pattern,
             wish: wish(&own.section(&["weight", "activation"])?, notes)?,
         });
