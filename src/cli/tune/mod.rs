@@ -9,7 +9,6 @@ mod speed;
 mod watch;
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
@@ -65,8 +64,8 @@ pub fn run(args: &TuneArgs) -> Result<Verdict, Failure> {
     let clock = Monotonic::new();
     let began = clock.now();
     let asked = Asked::read(args)?;
-    let history_path = args.output.with_extension("history.jsonl");
-    check_files(args, &history_path)?;
+    let history_path = asked.history.clone();
+    check_files(args, &asked)?;
     let progress = progress_for(args.json);
     let mut subject = subject_of(&args.model, args.model_config.clone(), progress.as_ref())?;
     subject.reading.ask_for_all();
@@ -172,11 +171,14 @@ pub fn run(args: &TuneArgs) -> Result<Verdict, Failure> {
     };
     drop(work);
     let mut real = Real::new(parts, folder)?;
-    let mut history = if args.resume {
+    let mut history = if asked.resume {
         History::resume(&history_path, &conditions).or_usage()?
     } else {
         let baseline = real.baseline()?;
         let elapsed = clock.now().since(began);
+        if let Some(folder) = history_path.parent() {
+            std::fs::create_dir_all(folder).or_environment()?;
+        }
         History::create(&history_path, args.force, conditions, baseline, elapsed).or_usage()?
     };
     let baseline = history.baseline;
@@ -198,7 +200,7 @@ pub fn run(args: &TuneArgs) -> Result<Verdict, Failure> {
         &mut real,
         &mut history,
         &mut watch,
-        (&clock, began, args.resume),
+        (&clock, began, asked.resume),
     )?;
     watch.finish();
     let mut report = Report::new(
@@ -262,25 +264,26 @@ fn verdict(asked: &Asked, outcome: &Outcome) -> Verdict {
 }
 
 /// Looks whether anything would be overwritten, or is missing, before anything is run.
-fn check_files(args: &TuneArgs, history: &Path) -> Result<(), Failure> {
+fn check_files(args: &TuneArgs, asked: &Asked) -> Result<(), Failure> {
+    let history = &asked.history;
     if args.output.extension().is_none_or(|own| own != "onnx") {
         return Err(Failure::usage(format!(
             "--output {}: the name should end in .onnx",
             args.output.display()
         )));
     }
-    if args.resume {
+    if asked.resume {
         if history.is_file() {
             return Ok(());
         }
         return Err(Failure::usage(format!(
-            "--resume: there is no history {}; leave --resume out to begin",
+            "there is no history {} to go on with; leave --resume out to begin",
             history.display()
         )));
     }
     if history.exists() && !args.force {
         return Err(Failure::usage(crate::tune::history::HistoryError::Exists {
-            path: history.to_owned(),
+            path: history.clone(),
         }));
     }
     for path in [args.output.clone(), args.output.with_extension("toml")] {
