@@ -191,7 +191,7 @@ fn parse_strategy(text: &str) -> Result<Strategy, String> {
 fn parse_seconds(text: &str) -> Result<Latency, String> {
     let number = text.strip_suffix('s').unwrap_or(text);
     match number.parse::<f64>() {
-        Ok(seconds) if seconds >= 0.0 && seconds < 1e9 => Ok(Latency::from_secs_f64(seconds)),
+        Ok(seconds) if (0.0..1e9).contains(&seconds) => Ok(Latency::from_secs_f64(seconds)),
         _ => Err("give seconds, such as 0 or 90".to_owned()),
     }
 }
@@ -228,6 +228,12 @@ pub struct Asked {
 }
 
 impl Asked {
+    /// Pictures of the first calibration.
+    pub fn size(&self) -> usize {
+        let sizes = &self.space.calibration_sizes;
+        sizes.first().copied().unwrap_or(self.calibration_size)
+    }
+
     /// Lays the flags over the file's wishes.
     ///
     /// # Errors
