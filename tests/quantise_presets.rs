@@ -112,10 +112,7 @@ fn tensors_are_those_of_the_file(report: &Value, file: &Path) {
                 .unwrap_or_else(|| panic!("{key}: {tensor}"))
         };
         let (scale, zero) = (number("scale") as f32, number("zero_point") as u8);
-        assert!(
-            pairs.iter().any(|pair| *pair == (scale, zero)),
-            "not in the file: {tensor}"
-        );
+        assert!(pairs.contains(&(scale, zero)), "not in the file: {tensor}");
         assert!(number("min") <= number("max"));
         let (low, high) = (number("low").min(0.0), number("high").max(0.0));
         let step = (high - low) / 255.0;

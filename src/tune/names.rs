@@ -170,11 +170,11 @@ fn meant<'a>(
     notes: &mut Vec<String>,
 ) -> Result<Vec<&'a str>, NameError> {
     let fitting = |fits: &dyn Fn(&str) -> bool| {
-        let nodes = names.nodes.iter().filter(|(name, _)| fits(name));
-        let mut nodes: Vec<&str> = nodes.map(|(_, node)| node.as_str()).collect();
-        nodes.sort_unstable();
-        nodes.dedup();
-        nodes
+        let pairs = names.nodes.iter().filter(|(name, _)| fits(name));
+        let mut found: Vec<&str> = pairs.map(|(_, node)| node.as_str()).collect();
+        found.sort_unstable();
+        found.dedup();
+        found
     };
     let (place, written) = (own.place.clone(), own.written.clone());
     let name = match &own.pattern {

@@ -242,7 +242,7 @@ impl<'a> Field<'a> {
         found.copied().ok_or_else(|| self.wrong(expected()))
     }
 
-    /// YAML's `true` and `false`, in all spellings of PyYAML.
+    /// YAML's `true` and `false`, in all spellings of `PyYAML`.
     ///
     /// # Errors
     /// [`LpotFault::Value`].

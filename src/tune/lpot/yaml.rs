@@ -297,11 +297,11 @@ mod tests {
         };
         // A merged key shows the line that was written.
         assert_eq!(keys(&entries[1].node), [("q", 4), ("p", 1)]);
-        let mut text = "a0: &a0 [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]\n".to_owned();
+        let mut lines = vec!["a0: &a0 [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]".to_owned()];
         for level in 1..12 {
             let copies = vec![format!("*a{}", level - 1); 10].join(", ");
-            text += &format!("a{level}: &a{level} [{copies}]\n");
+            lines.push(format!("a{level}: &a{level} [{copies}]"));
         }
-        assert!(error_of(&text).contains("too many values"));
+        assert!(error_of(&lines.join("\n")).contains("too many values"));
     }
 }
