@@ -12,6 +12,7 @@ pub mod import;
 mod inference;
 pub mod interrupt;
 pub mod models;
+pub mod nearness;
 pub mod new_file;
 pub mod nms;
 pub mod peak;

@@ -1,0 +1,120 @@
+//! How near one model's answers are to another's, on pictures without labels: dp and agreement.
+
+use super::categories::CommonClasses;
+use super::failure::{Blame, Failure};
+use super::inference::Inference;
+use super::interrupt::is_interrupted;
+use super::run::Subject;
+use crate::accuracy::{agreement, CocoDetection};
+use crate::model::description::Heads;
+use crate::model::Reading;
+use crate::postprocess::NmsMode;
+use crate::quantise::calibrate::CalibrationPictures;
+use crate::quantise::compare::ProbabilityDifference;
+use crate::runtime::Runtime;
+
+/// Detections below this are not asked for; COCO's figures are usually taken with it.
+const SCORE_MIN: f32 = 0.01;
+/// The reference's detections from here on count as if they were labels.
+const REFERENCE_SCORE_MIN: f64 = 0.3;
+
+/// How near two models are.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Nearness {
+    /// Sum of differences of class probabilities over their sum; `None` without raw heads of the same shape or pictures.
+    pub dp: Option<f64>,
+    /// mAP of the one's detections with the other's as ground truth; `None` without pictures or detections.
+    pub agreement: Option<f64>,
+    /// Pictures compared on.
+    pub pictures: usize,
+}
+
+/// One of the two models.
+struct Side<'a> {
+    subject: &'a Subject,
+    mode: Option<NmsMode>,
+    inference: Inference,
+}
+
+impl<'a> Side<'a> {
+    fn open(subject: &'a mut Subject, runtime: &Runtime) -> Result<Self, Failure> {
+        match &mut subject.reading {
+            Reading::RawHeads { raw, .. } => raw.nms.score_threshold = SCORE_MIN,
+            Reading::Detections(rules) => rules.score_threshold = SCORE_MIN,
+        }
+        let mode = subject.reading.raw_heads().map(|_| NmsMode::Regular);
+        Ok(Self {
+            mode,
+            inference: Inference::open(subject, runtime)?,
+            subject,
+        })
+    }
+
+    fn heads(&self) -> Option<&Heads> {
+        self.subject.reading.raw_heads().map(|(raw, _)| &raw.heads)
+    }
+}
+
+/// Runs the reference and another model on the same pictures, prepared as each takes them; `size` gives width and height of one. Both
+/// detect from a low score on with regular NMS, whatever their model files say. An interrupt ends it with the pictures seen until then.
+///
+/// # Errors
+/// A model that cannot run, a picture that cannot be read.
+pub fn between(
+    [reference, other]: [&mut Subject; 2],
+    classes: &CommonClasses,
+    runtime: &Runtime,
+    mut pictures: [&mut dyn CalibrationPictures; 2],
+    size: &dyn Fn(usize) -> (u32, u32),
+) -> Result<Nearness, Failure> {
+    let mut sides = [Side::open(reference, runtime)?, Side::open(other, runtime)?];
+    let heads = same_heads(&sides).filter(|_| classes.are_all());
+    let mut difference = heads.is_some().then(ProbabilityDifference::default);
+    let mut detections: [Vec<CocoDetection>; 2] = Default::default();
+    // Names need not hold numbers, nor different ones: the position is an id that fits all.
+    let mut ids: Vec<i64> = Vec::new();
+    for (at, id) in (0..pictures[0].count()).zip(1_i64..) {
+        if is_interrupted() {
+            break;
+        }
+        ids.push(id);
+        let mut probabilities = Vec::new();
+        let both = sides.iter_mut().zip(&mut pictures).zip(&mut detections);
+        for (which, ((side, pictures), found)) in both.enumerate() {
+            side.inference.run(pictures.tensor(at).or_usage()?)?;
+            if difference.is_some() {
+                probabilities.push(side.inference.raw_heads()?.1);
+            }
+            let mut detectors = (side.subject.detectors(&[side.mode]))();
+            let own = side.inference.detect(detectors[0].as_mut())?;
+            found.extend(own.iter().filter_map(|one| {
+                let class = classes.of(which, one.class)?;
+                Some(CocoDetection::from_detection(one, id, class, size(at)))
+            }));
+        }
+        if let (Some(heads), [reference, other]) = (&heads, probabilities.as_slice()) {
+            // As many classes, but other anchors: there is nothing to compare one with.
+            if reference.len() != other.len() {
+                difference = None;
+            }
+            let columns = heads.score_columns() as usize;
+            if let Some(difference) = &mut difference {
+                difference.add(reference, other, columns, heads.background);
+            }
+        }
+    }
+    let [mut reference, other] = detections;
+    reference.retain(|one| one.score >= REFERENCE_SCORE_MIN);
+    Ok(Nearness {
+        dp: difference.and_then(ProbabilityDifference::ratio),
+        agreement: agreement(&reference, &other, &ids).or_environment()?,
+        pictures: ids.len(),
+    })
+}
+
+/// The heads, where both models have raw ones with the same columns.
+fn same_heads(sides: &[Side<'_>; 2]) -> Option<Heads> {
+    let (first, second) = (sides[0].heads()?, sides[1].heads()?);
+    let same = first.classes == second.classes && first.background == second.background;
+    same.then(|| first.clone())
+}
