@@ -6,6 +6,7 @@ use clap::builder::ArgPredicate;
 use clap::{Args, ValueEnum};
 
 use super::compat::CompatWord;
+use super::which::ModelsArgs;
 use crate::cli::detector_args::{ModelArgs, ThresholdArgs};
 use crate::cli::dialect::Told;
 use crate::cli::peak::PeakArgs;
@@ -84,8 +85,11 @@ pub struct RunArgs {
     /// What answers: a model, or nothing at all, which shows what the harness itself costs
     #[arg(long, value_enum, default_value_t = SutArg::Model, help_heading = ON_WHAT)]
     pub sut: SutArg,
-    /// The model.
+    /// The model, or two.
     #[command(flatten)]
+    pub models: ModelsArgs,
+    /// The one that was chosen of them; no flag of its own.
+    #[arg(skip)]
     pub model: ModelArgs,
     /// A data set: a COCO or Pascal VOC folder, TFRecords (their folder or one file), or a folder of pictures [default:
     /// the photos that setup fetches]
