@@ -309,7 +309,9 @@ pub fn open_library(
 pub fn keep_as_many(both: &mut [Pictures; 2]) {
     let counts = both.each_ref().map(|own| own.library.performance_count());
     if let Some(count) = NonZeroUsize::new(counts[0].min(counts[1])) {
-        both.iter_mut().for_each(|own| own.limit(count));
+        for own in both {
+            own.limit(count);
+        }
     }
 }
 

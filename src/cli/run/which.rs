@@ -105,19 +105,17 @@ impl ModelsArgs {
                 wanted,
             ),
         };
-        match wanted.precision() {
-            Some(wanted) => Ok(Which::One(one(Some(variant(wanted).or_usage()?)))),
-            None => {
-                let float = variant(Precision::Fp32).or_usage()?;
-                let int8 = variant(Precision::Int8).or_usage()?;
-                if models.len() < 2 && float == int8 {
-                    // No known name and no readable file: whoever opens it says why.
-                    return Ok(Which::One(one(Some(float))));
-                }
-                let two = different(&float, &int8)?;
-                Ok(Which::Two(two.map(|model| one(Some(model)))))
-            }
+        if let Some(wanted) = wanted.precision() {
+            return Ok(Which::One(one(Some(variant(wanted).or_usage()?))));
         }
+        let float = variant(Precision::Fp32).or_usage()?;
+        let int8 = variant(Precision::Int8).or_usage()?;
+        if models.len() < 2 && float == int8 {
+            // No known name and no readable file: whoever opens it says why.
+            return Ok(Which::One(one(Some(float))));
+        }
+        let two = different(&float, &int8)?;
+        Ok(Which::Two(two.map(|model| one(Some(model)))))
     }
 
     /// `--model-file` says where one model's file is.

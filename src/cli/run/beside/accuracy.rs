@@ -24,6 +24,10 @@ const RESAMPLES_OF_MANY: u32 = 200;
 const MANY: usize = 1_000;
 const SEED: u64 = 0;
 
+/// Pictures from which on resamples show how much they vary: what is in one picture alone is drawn or not, and its interval is a
+/// point.
+const PICTURES_MIN: usize = 10;
+
 /// The accuracy of two models on the same pictures. Pairs are in the order of the models, differences are second less first.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Comparison {
@@ -50,11 +54,32 @@ pub struct CategoryEntry {
     pub name: String,
     /// Objects that count.
     pub object_count: usize,
+    /// Pictures that they are in.
+    pub picture_count: usize,
     /// Average precision of either model.
     pub ap: [f64; 2],
     /// Their difference.
     #[serde(flatten)]
     pub difference: Difference,
+}
+
+impl Comparison {
+    /// Whether there are pictures enough for the interval of the mAP to say something.
+    pub fn has_interval(&self) -> bool {
+        self.models[0].picture_count >= PICTURES_MIN
+    }
+}
+
+impl CategoryEntry {
+    /// Whether its objects are in pictures enough for the interval to say something.
+    pub const fn has_interval(&self) -> bool {
+        self.picture_count >= PICTURES_MIN
+    }
+
+    /// Whether the interval says something and leaves zero out.
+    pub fn is_clear(&self) -> bool {
+        self.has_interval() && self.difference.is_clear()
+    }
 }
 
 /// Why two models cannot be scored on the same ground truth.
@@ -212,13 +237,15 @@ fn coco(truth: &GroundTruth, [first, second]: [&Matches; 2], resamples: u32) -> 
     let Differences { map, per_category } = paired(second, first, resamples, SEED);
     let names: BTreeMap<i64, &str> = truth.categories().collect();
     let once = vec![1; first.image_ids.len()];
-    let mut counts: BTreeMap<i64, usize> = BTreeMap::new();
+    let mut places: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
     for object in &first.objects {
-        *counts.entry(object.category_id).or_default() += 1;
+        let own = places.entry(object.category_id).or_default();
+        own.push(object.picture);
     }
     let rows = first.category_ids.iter().enumerate().zip(per_category);
     let rows = rows.filter_map(|((category, id), difference)| {
         let name = names.get(id).copied().unwrap_or_default();
+        let places = places.get(id)?;
         Some(CategoryEntry {
             id: Some(*id),
             name: if name.is_empty() {
@@ -226,7 +253,8 @@ fn coco(truth: &GroundTruth, [first, second]: [&Matches; 2], resamples: u32) -> 
             } else {
                 name.to_owned()
             },
-            object_count: counts.get(id).copied().unwrap_or_default(),
+            object_count: places.len(),
+            picture_count: places.iter().collect::<BTreeSet<_>>().len(),
             ap: [
                 first.average_precision(category, &once)?,
                 second.average_precision(category, &once)?,
@@ -271,10 +299,10 @@ impl<'a> VocPictures<'a> {
         let of_draw = |weights: &[u32]| -> Vec<Option<[f64; 2]>> {
             let (objects, detections) = self.draw(weights);
             let class = |class: &&str| {
-                let scored = detections
+                let both = detections
                     .each_ref()
                     .map(|own| score_class(class, &objects, own, self.style));
-                (scored[0].object_count > 0).then(|| scored.map(|one| points.of(&one)))
+                (both[0].object_count > 0).then(|| both.map(|one| points.of(&one)))
             };
             classes.iter().map(class).collect()
         };
@@ -292,10 +320,13 @@ impl<'a> VocPictures<'a> {
         let aps = of_draw(&vec![1; self.names.len()]);
         let rows = scores.per_class.iter().zip(aps).zip(per_category);
         let rows = rows.filter_map(|((class, ap), difference)| {
+            let counts = |object: &&&VocObject| object.class == class.class && !object.is_difficult;
+            let has_some = |own: &&Vec<&VocObject>| own.iter().any(|object| counts(&object));
             Some(CategoryEntry {
                 id: None,
                 name: class.class.clone(),
                 object_count: class.object_count as usize,
+                picture_count: self.objects.iter().filter(has_some).count(),
                 ap: ap?,
                 difference: difference?,
             })
@@ -373,6 +404,7 @@ mod tests {
         let (map, rows) = pictures.compare(&scores, 100);
         assert_eq!(rows.len(), 1);
         assert_eq!((rows[0].name.as_str(), rows[0].object_count), ("dog", 4));
+        assert_eq!(rows[0].picture_count, 4);
         assert!((rows[0].ap[0] - 1.0).abs() < 1e-12 && (rows[0].ap[1] - 0.5).abs() < 1e-12);
         let map = map.unwrap();
         assert!((map.estimate + 0.5).abs() < 1e-12, "{map:?}");
@@ -411,7 +443,9 @@ mod tests {
             (rows.len(), rows[0].id, rows[0].name.as_str()),
             (1, Some(3), "car")
         );
-        assert_eq!(rows[0].object_count, 8);
+        assert_eq!((rows[0].object_count, rows[0].picture_count), (8, 8));
+        // It leaves zero out, but eight pictures are too few to say so.
+        assert!(rows[0].difference.is_clear() && !rows[0].is_clear());
         let difference = rows[0].ap[1] - rows[0].ap[0];
         assert!((rows[0].difference.estimate - difference).abs() < 1e-12);
         assert!(difference < -0.4 && map.unwrap().high < 0.0);

@@ -69,7 +69,7 @@ impl Times {
         turns.into_iter().fold(Self::default(), |mut all, turn| {
             all.queries += turn.queries;
             all.samples += turn.samples;
-            all.elapsed = all.elapsed + turn.elapsed;
+            all.elapsed += turn.elapsed;
             all.latencies.extend_from_slice(&turn.latencies);
             all.inference.extend_from_slice(&turn.inference);
             all.postprocess.extend_from_slice(&turn.postprocess);

@@ -113,6 +113,11 @@ fn rows(entry: &ScenarioEntry) -> Vec<[String; 4]> {
             latency("p99", |one| one.p99, None),
         ],
     };
+    if entry.scenario == Scenario::Server {
+        // The load is the same for both: a ratio would be of the same arrivals.
+        let [what, first, second, _] = rate();
+        rows.insert(0, [what, first, second, nothing()]);
+    }
     let stage = |what: &str, of: fn(&Figures) -> Option<LatencySummary>, spread| {
         let pick = |figures: &Figures| of(figures).map(|one| one.p50);
         span_row(
@@ -208,7 +213,7 @@ fn verdict(accuracy: &Comparison, difference: Difference, [first, second]: [&str
     let relative = accuracy
         .map_relative
         .map_or_else(String::new, |share| format!(" ({:+.1} %)", 100.0 * share));
-    let sure = if difference.is_clear() {
+    let sure = if accuracy.has_interval() && difference.is_clear() {
         let word = if difference.estimate > 0.0 {
             "more"
         } else {
@@ -259,50 +264,35 @@ fn twelve(first: [f64; 12], second: [f64; 12], labels: [&str; 2]) -> Table {
 
 /// The categories whose intervals leave zero out, or, when there are none, the largest differences.
 fn categories(all: &[CategoryEntry], labels: [&str; 2]) -> String {
-    let mut rows: Vec<&CategoryEntry> = all.iter().collect();
-    rows.sort_by(|a, b| {
-        b.difference
-            .estimate
-            .abs()
-            .total_cmp(&a.difference.estimate.abs())
-    });
-    let clear: Vec<&CategoryEntry> = rows
-        .iter()
-        .copied()
-        .filter(|row| row.difference.is_clear())
-        .collect();
-    let is_any_clear = !clear.is_empty();
-    if is_any_clear {
-        rows = clear;
-    } else {
-        rows.retain(|row| row.difference.estimate != 0.0);
+    let total = all.len();
+    let mut rows: Vec<&CategoryEntry> = all.iter().filter(|row| row.is_clear()).collect();
+    let clear = rows.len();
+    if clear == 0 {
+        rows = all
+            .iter()
+            .filter(|row| row.difference.estimate != 0.0)
+            .collect();
     }
-    let found = rows.len();
-    rows.truncate(if is_any_clear {
-        CATEGORIES_MAX
-    } else {
-        LARGEST
-    });
-    let mut text = match (is_any_clear, rows.len()) {
-        (_, 0) => {
-            return format!("\nThe AP of all {} categories with objects is the same.\n", all.len())
+    let size = |row: &CategoryEntry| row.difference.estimate.abs();
+    rows.sort_by(|a, b| size(b).total_cmp(&size(a)));
+    rows.truncate(if clear > 0 { CATEGORIES_MAX } else { LARGEST });
+    let heading = match (clear, rows.len()) {
+        (0, 0) => return format!("\nThe AP of all {total} categories with objects is the same.\n"),
+        (0, shown) => {
+            format!("of {total} with objects none differs clearly; the {shown} largest differences")
         }
-        (true, shown) => {
-            let largest = if shown < found { format!("; the {shown} largest") } else { String::new() };
+        (_, shown) if shown < clear => {
             format!(
-                "\nAP by category: the interval of {found} of {} with objects leaves zero out{largest}:\n",
-                all.len()
+                "{clear} of {total} with objects differ clearly; the {shown} largest differences"
             )
         }
-        (false, shown) => format!(
-            "\nAP by category: of {} with objects none differs clearly; the {shown} largest differences:\n",
-            all.len()
-        ),
+        (_, _) => format!("{clear} of {total} with objects differ clearly"),
     };
     let mut table = Table::new();
     let header = [
         "",
         "objects",
+        "pictures",
         labels[0],
         labels[1],
         "difference",
@@ -313,17 +303,22 @@ fn categories(all: &[CategoryEntry], labels: [&str; 2]) -> String {
         column.set_cell_alignment(CellAlignment::Right);
     }
     for row in rows {
+        let interval = || format!("{:+.4} to {:+.4}", row.difference.low, row.difference.high);
         table.add_row([
             row.name.clone(),
             row.object_count.to_string(),
+            row.picture_count.to_string(),
             format!("{:.4}", row.ap[0]),
             format!("{:.4}", row.ap[1]),
             format!("{:+.4}", row.difference.estimate),
-            format!("{:+.4} to {:+.4}", row.difference.low, row.difference.high),
+            if row.has_interval() {
+                interval()
+            } else {
+                "too few pictures".to_owned()
+            },
         ]);
     }
-    let _ = writeln!(text, "{table}");
-    text
+    format!("\nAP by category: {heading}:\n{table}\n")
 }
 
 fn of_nearness(near: &NearnessEntry, [first, second]: [&str; 2], is_synthetic: bool) -> String {
@@ -372,7 +367,8 @@ mod tests {
         CategoryEntry {
             id: Some(1),
             name: name.to_owned(),
-            object_count: 7,
+            object_count: 17,
+            picture_count: if name == "fox" { 9 } else { 10 },
             ap: [0.5, 0.5 + estimate],
             difference: difference(estimate, estimate - half, estimate + half),
         }
@@ -391,7 +387,7 @@ mod tests {
             models: map.map(entry),
             map_difference: Some(difference(estimate, estimate - half, estimate + half)),
             map_relative: relative(map),
-            per_category: vec![category("dog", 0.1, 0.2), category("cat", 0.0, 0.0)],
+            per_category: vec![category("dog", 0.1, 0.2), category("ewe", 0.0, 0.0)],
             resamples: 1_000,
             seed: 0,
         }
@@ -430,31 +426,37 @@ mod tests {
     fn clear_categories_come_alone_and_without_any_the_largest() {
         let labels = ["a", "b"];
         let text = categories(
-            &[category("dog", 0.1, 0.2), category("cat", -0.3, 0.1)],
+            &[category("dog", 0.1, 0.2), category("ewe", -0.3, 0.1)],
             labels,
         );
         assert!(
-            text.contains("1 of 2 with objects leaves zero out"),
+            text.contains("1 of 2 with objects differ clearly"),
             "{text}"
         );
-        assert!(text.contains("cat") && !text.contains("dog"), "{text}");
+        assert!(text.contains("ewe") && !text.contains("dog"), "{text}");
         let text = categories(
-            &[category("dog", 0.1, 0.2), category("cat", 0.0, 0.0)],
+            &[category("dog", 0.1, 0.2), category("ewe", 0.0, 0.0)],
             labels,
         );
         assert!(
             text.contains("none differs clearly; the 1 largest"),
             "{text}"
         );
-        assert!(text.contains("dog") && !text.contains("cat"), "{text}");
-        let text = categories(&[category("cat", 0.0, 0.0)], labels);
+        assert!(text.contains("dog") && !text.contains("ewe"), "{text}");
+        // Nine pictures show too little of how much pictures vary.
+        let text = categories(&[category("fox", -0.3, 0.1)], labels);
+        assert!(
+            text.contains("none differs clearly") && text.contains("too few pictures"),
+            "{text}"
+        );
+        let text = categories(&[category("ewe", 0.0, 0.0)], labels);
         assert!(text.contains("is the same"), "{text}");
         let many: Vec<_> = (0..30)
             .map(|one| category("cow", f64::from(one + 1), 0.1))
             .collect();
         let text = categories(&many, labels);
         assert!(
-            text.contains("30 of 30 with objects leaves zero out; the 10 largest"),
+            text.contains("30 of 30 with objects differ clearly; the 10 largest"),
             "{text}"
         );
         assert_eq!(text.matches("cow").count(), 10);

@@ -61,11 +61,6 @@ pub struct Interleaved {
 }
 
 impl Interleaved {
-    /// Whether no turn is missing.
-    pub fn is_whole(&self) -> bool {
-        self.turns.len() as u64 == self.planned
-    }
-
     /// Each side's turns together.
     pub fn figures(&self) -> [Figures; 2] {
         [0, 1].map(|side| Times::together(self.turns.iter().map(|turn| &turn[side])).figures())
