@@ -10,8 +10,9 @@ use crate::model::description::Heads;
 use crate::model::Reading;
 use crate::postprocess::NmsMode;
 use crate::quantise::calibrate::CalibrationPictures;
-use crate::quantise::compare::ProbabilityDifference;
+use crate::quantise::compare::{ProbabilityDifference, SignalOverNoise};
 use crate::runtime::Runtime;
+use crate::tensor::TensorData;
 
 /// Detections below this are not asked for; COCO's figures are usually taken with it.
 const SCORE_MIN: f32 = 0.01;
@@ -25,6 +26,10 @@ pub struct Nearness {
     pub dp: Option<f64>,
     /// mAP of the one's detections with the other's as ground truth; `None` without pictures or detections.
     pub agreement: Option<f64>,
+    /// Signal over noise of the class scores as the graph gives them, in decibels; `None` as dp, or where nothing differs.
+    pub scores_sqnr_db: Option<f64>,
+    /// The same of the box codes.
+    pub boxes_sqnr_db: Option<f64>,
     /// Pictures compared on.
     pub pictures: usize,
 }
@@ -69,7 +74,7 @@ pub fn between(
 ) -> Result<Nearness, Failure> {
     let mut sides = [Side::open(reference, runtime)?, Side::open(other, runtime)?];
     let heads = same_heads(&sides).filter(|_| classes.are_all());
-    let mut difference = heads.is_some().then(ProbabilityDifference::default);
+    let mut apart = heads.map(Apart::of);
     let mut detections: [Vec<CocoDetection>; 2] = Default::default();
     // Names need not hold numbers, nor different ones: the position is an id that fits all.
     let mut ids: Vec<i64> = Vec::new();
@@ -78,12 +83,12 @@ pub fn between(
             break;
         }
         ids.push(id);
-        let mut probabilities = Vec::new();
+        let mut raw = Vec::new();
         let both = sides.iter_mut().zip(&mut pictures).zip(&mut detections);
         for (which, ((side, pictures), found)) in both.enumerate() {
             side.inference.run(pictures.tensor(at).or_usage()?)?;
-            if difference.is_some() {
-                probabilities.push(side.inference.raw_heads()?.1);
+            if apart.is_some() {
+                raw.push(Raw::of(&side.inference)?);
             }
             let mut detectors = (side.subject.detectors(&[side.mode]))();
             let own = side.inference.detect(detectors[0].as_mut())?;
@@ -92,24 +97,77 @@ pub fn between(
                 Some(CocoDetection::from_detection(one, id, class, size(at)))
             }));
         }
-        if let (Some(heads), [reference, other]) = (&heads, probabilities.as_slice()) {
+        if let [reference, other] = raw.as_slice() {
             // As many classes, but other anchors: there is nothing to compare one with.
-            if reference.len() != other.len() {
-                difference = None;
-            }
-            let columns = heads.score_columns() as usize;
-            if let Some(difference) = &mut difference {
-                difference.add(reference, other, columns, heads.background);
+            apart = apart.filter(|_| reference.boxes.len() == other.boxes.len());
+            if let Some(apart) = &mut apart {
+                apart.add(reference, other);
             }
         }
     }
     let [mut reference, other] = detections;
     reference.retain(|one| one.score >= REFERENCE_SCORE_MIN);
     Ok(Nearness {
-        dp: difference.and_then(ProbabilityDifference::ratio),
+        dp: apart.as_ref().and_then(|apart| apart.probabilities.ratio()),
+        scores_sqnr_db: apart.as_ref().and_then(|apart| apart.scores.decibels()),
+        boxes_sqnr_db: apart.as_ref().and_then(|apart| apart.boxes.decibels()),
         agreement: agreement(&reference, &other, &ids).or_environment()?,
         pictures: ids.len(),
     })
+}
+
+/// The raw heads of one picture.
+struct Raw {
+    boxes: Vec<f32>,
+    scores: Vec<f32>,
+    probabilities: Vec<f32>,
+}
+
+impl Raw {
+    fn of(inference: &Inference) -> Result<Self, Failure> {
+        let (boxes, probabilities) = inference.raw_heads()?;
+        let outputs = inference.outputs()?;
+        let scores = match outputs[1].data {
+            TensorData::F32(scores) => scores.to_vec(),
+            _ => panic!("raw heads are f32"),
+        };
+        Ok(Self {
+            boxes,
+            scores,
+            probabilities,
+        })
+    }
+}
+
+/// How far the raw heads of two models are apart.
+struct Apart {
+    heads: Heads,
+    probabilities: ProbabilityDifference,
+    scores: SignalOverNoise,
+    boxes: SignalOverNoise,
+}
+
+impl Apart {
+    fn of(heads: Heads) -> Self {
+        Self {
+            heads,
+            probabilities: ProbabilityDifference::default(),
+            scores: SignalOverNoise::default(),
+            boxes: SignalOverNoise::default(),
+        }
+    }
+
+    fn add(&mut self, reference: &Raw, other: &Raw) {
+        let (columns, background) = (self.heads.score_columns() as usize, self.heads.background);
+        self.probabilities.add(
+            &reference.probabilities,
+            &other.probabilities,
+            columns,
+            background,
+        );
+        self.scores.add(&reference.scores, &other.scores);
+        self.boxes.add(&reference.boxes, &other.boxes);
+    }
 }
 
 /// The heads, where both models have raw ones with the same columns.

@@ -126,7 +126,7 @@ pub struct RunArgs {
     #[arg(long, value_enum, default_value_t, help_heading = ON_WHAT)]
     pub points: Points,
 
-    /// Regular or fast NMS, or both side by side [default: both; none for graphs that end in detections]
+    /// Regular or fast NMS, or both side by side [default: both, with two models regular; none for graphs that end in detections]
     #[arg(long, value_enum, help_heading = POST)]
     pub nms: Option<NmsArg>,
     /// Thresholds and limits.

@@ -105,6 +105,10 @@ pub struct NearnessEntry {
     pub agreement: Option<f64>,
     /// See [`Nearness::dp`].
     pub dp: Option<f64>,
+    /// See [`Nearness::scores_sqnr_db`].
+    pub scores_sqnr_db: Option<f64>,
+    /// See [`Nearness::boxes_sqnr_db`].
+    pub boxes_sqnr_db: Option<f64>,
     /// Pictures compared on.
     pub picture_count: usize,
 }
@@ -114,6 +118,8 @@ impl From<Nearness> for NearnessEntry {
         Self {
             agreement: near.agreement,
             dp: near.dp,
+            scores_sqnr_db: near.scores_sqnr_db,
+            boxes_sqnr_db: near.boxes_sqnr_db,
             picture_count: near.pictures,
         }
     }

@@ -337,6 +337,12 @@ fn of_nearness(near: &NearnessEntry, [first, second]: [&str; 2], is_synthetic: b
         }
         None => text.push_str("; no dp: the heads are not alike"),
     }
+    if let (Some(scores), Some(boxes)) = (near.scores_sqnr_db, near.boxes_sqnr_db) {
+        let _ = write!(
+            text,
+            ", signal over noise {scores:.1} dB in the class scores and {boxes:.1} dB in the boxes"
+        );
+    }
     text.push_str(".\n");
     if near.agreement.is_none() {
         let _ = writeln!(
@@ -467,6 +473,8 @@ mod tests {
         let near = NearnessEntry {
             agreement: None,
             dp: None,
+            scores_sqnr_db: None,
+            boxes_sqnr_db: None,
             picture_count: 3,
         };
         let text = of_nearness(&near, ["fp32", "int8"], true);
