@@ -26,7 +26,7 @@ const SEED: u64 = 0;
 
 /// Pictures from which on resamples show how much they vary: what is in one picture alone is drawn or not, and its interval is a
 /// point.
-const PICTURES_MIN: usize = 10;
+pub const PICTURES_MIN: usize = 10;
 
 /// The accuracy of two models on the same pictures. Pairs are in the order of the models, differences are second less first.
 #[derive(Debug, Clone, PartialEq, Serialize)]

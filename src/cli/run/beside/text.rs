@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use comfy_table::{presets, CellAlignment, Table};
 
-use super::accuracy::{relative, CategoryEntry, Comparison};
+use super::accuracy::{relative, CategoryEntry, Comparison, PICTURES_MIN};
 use super::document::{BothDocument, NearnessEntry, ScenarioEntry};
 use super::figures::{of_times, Figures};
 use crate::laboratory::bootstrap::Difference;
@@ -172,11 +172,16 @@ fn megabytes(bytes: u64) -> String {
 /// What the last column means.
 fn explained(document: &BothDocument, [first, second]: [&str; 2]) -> String {
     let mut text = format!("x: how many times as small or as fast {second} is as {first}");
-    if let Some(entry) = document.performance.first() {
-        let turns = entry.turns.len();
+    let turns = document.performance.iter().map(|entry| entry.turns.len());
+    if let (Some(least), Some(most)) = (turns.clone().min(), turns.max()) {
+        let count = if least == most {
+            least.to_string()
+        } else {
+            format!("{least} to {most}")
+        };
         let _ = write!(
             text,
-            "; median of {turns} turns, each {first} against {second} on the same pictures, and in brackets their quartiles"
+            "; median of {count} turns, each {first} against {second} on the same pictures, and in brackets their quartiles"
         );
     }
     text.push_str(".\n");
@@ -265,29 +270,31 @@ fn twelve(first: [f64; 12], second: [f64; 12], labels: [&str; 2]) -> Table {
 /// The categories whose intervals leave zero out, or, when there are none, the largest differences.
 fn categories(all: &[CategoryEntry], labels: [&str; 2]) -> String {
     let total = all.len();
-    let mut rows: Vec<&CategoryEntry> = all.iter().filter(|row| row.is_clear()).collect();
-    let clear = rows.len();
-    if clear == 0 {
-        rows = all
-            .iter()
-            .filter(|row| row.difference.estimate != 0.0)
-            .collect();
+    let differs = |row: &&CategoryEntry| row.difference.estimate != 0.0;
+    let mut rows: Vec<&CategoryEntry> = all.iter().filter(differs).collect();
+    if rows.is_empty() {
+        return format!("\nThe AP of all {total} categories with objects is the same.\n");
+    }
+    let known = all.iter().filter(|row| row.has_interval()).count();
+    if rows.iter().any(|row| row.has_interval()) {
+        rows.retain(|row| row.has_interval());
+    }
+    let clear = rows.iter().filter(|row| row.is_clear()).count();
+    if clear > 0 {
+        rows.retain(|row| row.is_clear());
     }
     let size = |row: &CategoryEntry| row.difference.estimate.abs();
     rows.sort_by(|a, b| size(b).total_cmp(&size(a)));
     rows.truncate(if clear > 0 { CATEGORIES_MAX } else { LARGEST });
-    let heading = match (clear, rows.len()) {
-        (0, 0) => return format!("\nThe AP of all {total} categories with objects is the same.\n"),
-        (0, shown) => {
-            format!("of {total} with objects none differs clearly; the {shown} largest differences")
-        }
-        (_, shown) if shown < clear => {
-            format!(
-                "{clear} of {total} with objects differ clearly; the {shown} largest differences"
-            )
-        }
-        (_, _) => format!("{clear} of {total} with objects differ clearly"),
+    let shown = rows.len();
+    let heading = match clear {
+        0 => format!("none differs clearly; the {shown} largest differences"),
+        _ if shown < clear => format!("{clear} differ clearly; the {shown} largest differences"),
+        _ => format!("{clear} differ clearly"),
     };
+    let heading = format!(
+        "of {total} with objects {known} are in {PICTURES_MIN} pictures or more, of which {heading}"
+    );
     let mut table = Table::new();
     let header = [
         "",
@@ -435,10 +442,7 @@ mod tests {
             &[category("dog", 0.1, 0.2), category("ewe", -0.3, 0.1)],
             labels,
         );
-        assert!(
-            text.contains("1 of 2 with objects differ clearly"),
-            "{text}"
-        );
+        assert!(text.contains("of which 1 differ clearly:"), "{text}");
         assert!(text.contains("ewe") && !text.contains("dog"), "{text}");
         let text = categories(
             &[category("dog", 0.1, 0.2), category("ewe", 0.0, 0.0)],
@@ -450,6 +454,15 @@ mod tests {
         );
         assert!(text.contains("dog") && !text.contains("ewe"), "{text}");
         // Nine pictures show too little of how much pictures vary.
+        let text = categories(
+            &[category("fox", -0.3, 0.1), category("dog", 0.1, 0.2)],
+            labels,
+        );
+        assert!(
+            text.contains("of 2 with objects 1 are in 10 pictures or more"),
+            "{text}"
+        );
+        assert!(text.contains("dog") && !text.contains("fox"), "{text}");
         let text = categories(&[category("fox", -0.3, 0.1)], labels);
         assert!(
             text.contains("none differs clearly") && text.contains("too few pictures"),
@@ -462,7 +475,7 @@ mod tests {
             .collect();
         let text = categories(&many, labels);
         assert!(
-            text.contains("30 of 30 with objects differ clearly; the 10 largest"),
+            text.contains("of which 30 differ clearly; the 10 largest"),
             "{text}"
         );
         assert_eq!(text.matches("cow").count(), 10);

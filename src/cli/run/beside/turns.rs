@@ -29,8 +29,10 @@ use crate::units::{Latency, SampleId, SampleIndex};
 /// Fewer turns say little of how sure a ratio is.
 const TURNS_MIN: u64 = 6;
 
-/// In longer turns a machine drifts.
-const TURN_MAX: Latency = Latency::from_millis(2_000);
+/// A turn is as long as this, or as this many inferences of the slower model: in longer ones a machine drifts, in shorter ones most
+/// of the time would be warm-up.
+const TURN: Latency = Latency::from_millis(500);
+const TURN_INFERENCES: u64 = 20;
 
 /// Before each turn: the other model's turn has emptied the caches.
 const AGAIN: WarmUp = WarmUp {
@@ -111,7 +113,8 @@ pub fn measure(
     let slower = slower(&warm[0].pace, &warm[1].pace);
     let whole = ask.settle(&slower);
     ask.check_rate(&whole, &slower)?;
-    let count = turn_count(Latency::from_millis(whole.min_duration_ms));
+    let inference = warm[0].pace.fastest.max(warm[1].pace.fastest);
+    let count = turn_count(expected(&whole, ask.scenario, slower.promised), inference);
     let before = ContentionSnapshot::take();
     let started_at = utc_iso(SystemTime::now());
     let bar = turns_bar(title, count);
@@ -261,12 +264,21 @@ fn slower(first: &Pace, second: &Pace) -> Pace {
     }
 }
 
-/// How many turns a duration is cut into.
-fn turn_count(duration: Latency) -> u64 {
-    duration
-        .as_nanos()
-        .div_ceil(TURN_MAX.as_nanos())
-        .max(TURNS_MIN)
+/// How long the slower model takes for what is asked: a minimum of queries may take longer than the minimum duration.
+fn expected(whole: &TestSettings, scenario: Scenario, promised: f64) -> Latency {
+    let queries = whole.min_query_count as f64;
+    let seconds = match scenario {
+        Scenario::SingleStream | Scenario::Offline => queries / promised,
+        Scenario::MultiStream => queries * whole.multi_stream_samples_per_query as f64 / promised,
+        Scenario::Server => queries / whole.server_target_qps.as_per_second(),
+    };
+    Latency::from_secs_f64(seconds).max(Latency::from_millis(whole.min_duration_ms))
+}
+
+/// How many turns a duration is cut into, when the slower model takes so long for a batch.
+fn turn_count(duration: Latency, inference: Latency) -> u64 {
+    let turn = TURN.as_nanos().max(TURN_INFERENCES * inference.as_nanos());
+    duration.as_nanos().div_ceil(turn).max(TURNS_MIN)
 }
 
 /// The settings of one turn: its part of the duration and of the counts, and streams of its own.
@@ -287,16 +299,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duration_is_cut_into_six_turns_or_more_of_two_seconds_at_most() {
-        for (ms, count) in [
-            (200, 6),
-            (3_000, 6),
-            (12_000, 6),
-            (12_001, 7),
-            (600_000, 300),
+    fn a_duration_is_cut_into_six_turns_or_more_of_half_a_second_or_twenty_inferences() {
+        for (duration, inference, count) in [
+            (200, 16, 6),
+            (3_000, 16, 6),
+            (3_001, 16, 7),
+            (600_000, 16, 1_200),
+            (600_000, 100, 300),
+            (3_000, 1_000, 6),
         ] {
-            assert_eq!(turn_count(Latency::from_millis(ms)), count, "{ms}");
+            let [duration, inference] = [duration, inference].map(Latency::from_millis);
+            assert_eq!(turn_count(duration, inference), count, "{duration}");
         }
+    }
+
+    #[test]
+    fn a_minimum_of_queries_makes_more_turns_and_not_longer_ones() {
+        let whole = TestSettings {
+            min_duration_ms: 2_000,
+            min_query_count: 1_000,
+            multi_stream_samples_per_query: 8,
+            ..TestSettings::default()
+        };
+        let seconds = |scenario, promised| expected(&whole, scenario, promised).as_secs_f64();
+        assert!((seconds(Scenario::Offline, 50.0) - 20.0).abs() < 1e-6);
+        assert!((seconds(Scenario::MultiStream, 50.0) - 160.0).abs() < 1e-6);
+        assert!((seconds(Scenario::SingleStream, 1e6) - 2.0).abs() < 1e-6);
     }
 
     #[test]
