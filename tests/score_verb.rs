@@ -167,6 +167,10 @@ fn what_cannot_be_scored_is_refused_by_file_and_index() {
     assert!(desk
         .refused(&format!("[{good}]"), &["--image-ids", "/nowhere"])
         .contains("/nowhere"));
+    for flags in [["--voc-style", "devkit"], ["--points", "all"]] {
+        let message = desk.refused(&format!("[{good}]"), &flags);
+        assert!(message.contains(flags[0]) && message.contains("COCO's"));
+    }
     desk.file("gt.json", "{\"images\": [");
     assert!(desk.refused(&format!("[{good}]"), &[]).contains("gt.json"));
 }

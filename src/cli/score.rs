@@ -125,6 +125,12 @@ pub enum ScoreError {
         /// The flag.
         flag: &'static str,
     },
+    /// VOC's arithmetic for COCO's ground truth.
+    #[error("{flag} says how Pascal VOC is scored, and this ground truth is COCO's; leave it out")]
+    NotForCoco {
+        /// The flag.
+        flag: &'static str,
+    },
     /// The answer could not be written.
     #[error("the scores could not be written: {0}")]
     Write(#[from] std::io::Error),
@@ -144,6 +150,9 @@ pub fn run(arguments: &ScoreArguments, out: &mut impl Write) -> Result<(), Score
             return voc::run_on(arguments, images, objects, out);
         }
     };
+    if let Some(flag) = voc_flag(arguments.voc_style, arguments.points) {
+        return Err(ScoreError::NotForCoco { flag });
+    }
     let scores = scores(arguments, &truth)?;
     if arguments.json {
         serde_json::to_writer(
@@ -169,6 +178,17 @@ pub fn run(arguments: &ScoreArguments, out: &mut impl Write) -> Result<(), Score
         )?;
     }
     Ok(())
+}
+
+/// A flag that was set and says how VOC is scored.
+pub fn voc_flag(style: VocStyleArgument, points: Points) -> Option<&'static str> {
+    if style != VocStyleArgument::default() {
+        Some("--voc-style")
+    } else if points != Points::default() {
+        Some("--points")
+    } else {
+        None
+    }
 }
 
 /// The ground truth of either kind.

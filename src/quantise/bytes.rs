@@ -20,9 +20,20 @@ pub struct ByteInput {
     pub shift: f64,
     /// The nodes between, in order: those that move elements stay, the others go.
     pub between: Vec<usize>,
+    /// The first convolution, when it stays in float.
+    pub float_reader: Option<FloatReader>,
 }
 
-/// Follows the network's input to the first integer convolution through `Cast`, `Transpose` and sums and products
+/// A float convolution that reads what the picture's bytes stand for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FloatReader {
+    /// Its node.
+    pub node: usize,
+    /// Its bias with the shift in it.
+    pub bias: Vec<f32>,
+}
+
+/// Follows the network's input to the first convolution through `Cast`, `Transpose` and sums and products
 /// with one number.
 ///
 /// `normalise` is what happens to a byte before it reaches the network, `(scale, shift)`, the same for all channels.
@@ -45,14 +56,17 @@ pub fn byte_input(
     let readers = graph.readers();
     let mut tensor = input.to_owned();
     let mut between = Vec::new();
-    loop {
+    let reader = loop {
         let Some(&[next]) = readers.get(&tensor).map(Vec::as_slice) else {
             return Err(refuse("several operators read the picture"));
         };
-        if plan.layers.iter().any(|layer| layer.node == next) {
-            break;
-        }
         let node = &graph.nodes[next];
+        if plan.layers.iter().any(|layer| layer.node == next) {
+            break None;
+        }
+        if is_op(node, "Conv") && node.input[0] == tensor {
+            break Some(next);
+        }
         let number = |is_second: bool| {
             let name = node.input.get(usize::from(is_second))?;
             let constant = graph.floats(name).ok()??;
@@ -69,7 +83,7 @@ pub fn byte_input(
             ("Transpose", _) => {}
             _ => {
                 return Err(refuse(
-                    "the first convolution must be integer, with nothing but a cast, a transposition and sums and products with one number before it",
+                    "the first operator must be a convolution, with nothing but a cast, a transposition and sums and products with one number before it",
                 ))
             }
         }
@@ -78,11 +92,20 @@ pub fn byte_input(
         }
         between.push(next);
         tensor.clone_from(&node.output[0]);
-    }
+    };
     if !(scale > 0.0 && shift.is_finite()) {
         return Err(refuse("the picture is not scaled by a positive number"));
     }
     let zero_point = (-shift / scale).round_ties_even().clamp(0.0, 255.0);
+    let left_out = shift + scale * zero_point;
+    let float_reader = match reader {
+        None => None,
+        Some(node) => Some(FloatReader {
+            node,
+            bias: shifted_bias(graph, node, left_out)
+                .ok_or_else(|| refuse("the first convolution's weights are no f32 constants"))?,
+        }),
+    };
     Ok(ByteInput {
         input: input.to_owned(),
         tensor,
@@ -90,9 +113,27 @@ pub fn byte_input(
             scale: scale as f32,
             zero_point: zero_point as u8,
         },
-        shift: shift + scale * zero_point,
+        shift: left_out,
         between,
+        float_reader,
     })
+}
+
+/// The bias of a convolution all of whose input elements are to be greater by `shift`; `None` without f32 constants.
+fn shifted_bias(graph: &Graph, node: usize, shift: f64) -> Option<Vec<f32>> {
+    let constant = |position: usize| {
+        let name = graph.nodes[node].input.get(position)?;
+        graph.floats(name).ok()?
+    };
+    let (weights, bias) = (constant(1)?, constant(2)?);
+    let each = weights.data.len().checked_div(*weights.dims.first()?)?;
+    let sums = weights.data.chunks_exact(each.max(1));
+    let sums = sums.map(|own| own.iter().map(|value| f64::from(*value)).sum::<f64>());
+    let both = bias.data.iter().zip(sums);
+    Some(
+        both.map(|(bias, sum)| (f64::from(*bias) + shift * sum) as f32)
+            .collect(),
+    )
 }
 
 impl ByteInput {

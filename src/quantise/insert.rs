@@ -36,6 +36,7 @@ pub fn insert(
         plan,
         encoded,
         bias: recipe.bias,
+        bytes,
         graph: &mut graph,
     };
     let mut skipped = BTreeMap::new();
@@ -72,6 +73,7 @@ struct Writer<'a> {
     plan: &'a Plan,
     encoded: &'a Encoded,
     bias: BiasForm,
+    bytes: Option<&'a ByteInput>,
     /// Activations that are not written.
     dropped: BTreeSet<usize>,
     /// Each quantised tensor -> its bytes, and the floats behind them.
@@ -94,6 +96,11 @@ impl Writer<'_> {
             .iter()
             .position(|layer| layer.node == index);
         self.redirect(&mut node);
+        let of_bytes = self.bytes.and_then(|own| own.float_reader.as_ref());
+        if let Some(own) = of_bytes.filter(|own| own.node == index) {
+            let stem = format!("{}/bias/shifted", node.name);
+            node.input[2] = self.graph.add_floats(&stem, &[own.bias.len()], &own.bias);
+        }
         if let Some(layer) = layer {
             let constants = &self.encoded.layers[layer];
             (node.input[1], node.input[2]) = self.constants(&node.name, constants, &node.input[2]);
@@ -130,7 +137,9 @@ impl Writer<'_> {
                 continue;
             };
             let floats = pair.floats.clone();
-            node.input[position] = if stays_float && !is_layer && position == 0 {
+            // Bytes in front of a float convolution have their floats by channel already.
+            let is_shared = self.plan.group_of.contains_key(&node.input[position]);
+            node.input[position] = if stays_float && !is_layer && position == 0 && is_shared {
                 let tensor = node.input[position].clone();
                 self.guarded(&tensor, node).unwrap_or(floats)
             } else {
@@ -141,6 +150,18 @@ impl Writer<'_> {
 
     /// A `DequantizeLinear` with a scale for each channel, all the same; `None` when the channels are not known.
     fn guarded(&mut self, tensor: &str, reader: &NodeProto) -> Option<String> {
+        let encoding = self.encoded.encodings[self.plan.group_of[tensor]];
+        let bytes = self.pairs[tensor].bytes.clone();
+        self.channelwise(&bytes, encoding, reader)
+    }
+
+    /// The floats of `bytes` for one reader, by a scale for each of its channels.
+    fn channelwise(
+        &mut self,
+        bytes: &str,
+        encoding: Encoding,
+        reader: &NodeProto,
+    ) -> Option<String> {
         let dims = self.graph.dims(reader.input.get(1)?)?;
         let groups = usize::try_from(int_attribute(reader, "group", 1)).ok()?;
         let channels = match reader.op_type.as_str() {
@@ -148,7 +169,7 @@ impl Writer<'_> {
             "Gemm" if int_attribute(reader, "transB", 0) == 1 => *dims.get(1)?,
             _ => *dims.first()?,
         };
-        let Encoding { scale, zero_point } = self.encoded.encodings[self.plan.group_of[tensor]];
+        let Encoding { scale, zero_point } = encoding;
         let stem = format!("{}/guarded", reader.name);
         let scales = self.graph.add_floats(
             &format!("{stem}/scale"),
@@ -161,11 +182,10 @@ impl Writer<'_> {
             element_type::UINT8,
             vec![zero_point; channels],
         );
-        let bytes = self.pairs[tensor].bytes.clone();
         Some(self.push(
             "DequantizeLinear",
             &stem,
-            &[&bytes, &scales, &zeros],
+            &[bytes, &scales, &zeros],
             vec![int("axis", 1)],
         ))
     }
@@ -227,9 +247,17 @@ impl Writer<'_> {
                 self.out.push(node);
             }
         }
-        let group = self.plan.group_of[&own.tensor];
-        let (scale, zero) = self.encoding(&own.tensor, group);
-        self.way_back(&own.tensor, bytes, &scale, &zero, None);
+        if let Some(reader) = &own.float_reader {
+            let floats = self
+                .channelwise(&bytes, own.encoding, &self.old[reader.node])
+                .expect("a convolution's weights have a shape");
+            let pair = Pair { bytes, floats };
+            self.pairs.insert(own.tensor.clone(), pair);
+        } else {
+            let group = self.plan.group_of[&own.tensor];
+            let (scale, zero) = self.encoding(&own.tensor, group);
+            self.way_back(&own.tensor, bytes, &scale, &zero, None);
+        }
         let graph = self
             .graph
             .shell_mut()

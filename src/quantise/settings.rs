@@ -51,7 +51,7 @@ pub enum Preset {
     Lpot,
     /// `onnxruntime.quantization`'s static QDQ: minmax, weights per channel, everything integer.
     Ort,
-    /// Least squared error, bias correction, everything integer, bytes in.
+    /// The default's, bytes in.
     Fast,
 }
 
@@ -115,9 +115,9 @@ impl Recipe {
             bias_correction: corrected,
             equalise: false,
             first_layers: match preset {
-                Preset::Default => FirstLayers::BlockFp32,
+                Preset::Default | Preset::Fast => FirstLayers::BlockFp32,
                 Preset::AimetTfEnhanced => FirstLayers::ConvFp32,
-                Preset::Aimet | Preset::Lpot | Preset::Ort | Preset::Fast => FirstLayers::Int8,
+                Preset::Aimet | Preset::Lpot | Preset::Ort => FirstLayers::Int8,
             },
             u8_input: preset == Preset::Fast,
             keep_fp32: Vec::new(),

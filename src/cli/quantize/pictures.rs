@@ -1,8 +1,11 @@
 //! The pictures of the calibration folder: those that calibrate, and those that are left to compare on.
 
+use std::num::NonZeroUsize;
 use std::path::Path;
+use std::thread::available_parallelism;
 
 use crate::cli::failure::{Blame, Failure};
+use crate::dataset::{Dataset, Request};
 use crate::library::preprocessing::Preprocessing;
 use crate::library::{LibraryOptions, LoadedSamples, PictureLibrary, SampleLibrary};
 use crate::quantise::calibrate::CalibrationPictures;
@@ -28,17 +31,14 @@ pub struct CalibrationFolder {
 }
 
 impl CalibrationFolder {
-    /// Opens the folder and chooses.
+    /// Opens the folder, or a data set's, and chooses.
     pub fn open(
         folder: &Path,
         preprocessing: &Preprocessing,
         size: usize,
         seed: u32,
     ) -> Result<Self, Failure> {
-        let options = LibraryOptions::default();
-        let opened = PictureLibrary::open(folder, None, preprocessing.clone(), options);
-        let (library, notes) = opened.or_usage()?;
-        let mut notes: Vec<String> = notes.iter().map(ToString::to_string).collect();
+        let (library, mut notes) = library(folder, preprocessing)?;
         let count = library.total_count();
         if count < size {
             notes.push(format!(
@@ -69,10 +69,8 @@ impl CalibrationFolder {
         preprocessing: &Preprocessing,
         folder: &Path,
     ) -> Result<Others, Failure> {
-        let options = LibraryOptions::default();
-        let opened = PictureLibrary::open(folder, None, preprocessing.clone(), options);
         Ok(Others {
-            library: opened.or_usage()?.0,
+            library: library(folder, preprocessing)?.0,
             samples: self.others.clone(),
         })
     }
@@ -83,6 +81,35 @@ impl CalibrationFolder {
         let names = self.calibration.iter();
         names.map(|index| pictures[index.as_usize()].file_name.as_str())
     }
+}
+
+/// The pictures of a folder or a data set in the order of their names, whatever says what is in them: the same pictures
+/// are chosen from a folder and from the data set that it belongs to. With notes.
+fn library(
+    path: &Path,
+    preprocessing: &Preprocessing,
+) -> Result<(PictureLibrary, Vec<String>), Failure> {
+    let request = Request {
+        path,
+        annotations: None,
+        split: None,
+        skip_missing: true,
+        threads: available_parallelism().unwrap_or(NonZeroUsize::MIN),
+    };
+    let mut dataset = Dataset::open(&request).or_usage()?;
+    dataset
+        .pictures
+        .sort_by(|a, b| a.file_name.cmp(&b.file_name));
+    let opened = PictureLibrary::of(
+        dataset.name,
+        dataset.pictures,
+        preprocessing.clone(),
+        LibraryOptions::default(),
+    );
+    let (library, more) = opened.or_usage()?;
+    let mut notes: Vec<String> = dataset.notes.iter().map(ToString::to_string).collect();
+    notes.extend(more.iter().map(ToString::to_string));
+    Ok((library, notes))
 }
 
 /// The pictures to compare on, for one of two models.
@@ -145,5 +172,38 @@ impl CalibrationPictures for Prepared<'_> {
     fn name(&self, index: usize) -> String {
         let picture = &self.library.pictures()[self.samples[index].as_usize()];
         picture.file_name.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(path: &Path) -> Vec<String> {
+        let known = crate::model::known::find("ssdlite-mobilenet-v2").unwrap();
+        let folder = CalibrationFolder::open(path, &known.input.preprocessing, 3, 7).unwrap();
+        folder.calibration_names().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_data_set_and_its_folder_of_pictures_give_the_same_pictures() {
+        let root = tempfile::tempdir().unwrap();
+        let images = root.path().join("images");
+        std::fs::create_dir(&images).unwrap();
+        let mut listed = Vec::new();
+        // The JSON lists them from the last to the first.
+        for number in (0..8).rev() {
+            let name = format!("{number}.png");
+            let picture = image::RgbImage::new(4, 4);
+            picture.save(images.join(&name)).unwrap();
+            listed.push(
+                serde_json::json!({"id": number, "file_name": name, "width": 4, "height": 4}),
+            );
+        }
+        let json = serde_json::json!({"images": listed, "annotations": [], "categories": [{"id": 1, "name": "a"}]});
+        std::fs::write(root.path().join("instances.json"), json.to_string()).unwrap();
+        let of_folder = names(&images);
+        assert_eq!(of_folder.len(), 3);
+        assert_eq!(names(root.path()), of_folder);
     }
 }

@@ -10,6 +10,7 @@ use super::truth::RunTruth;
 use crate::accuracy::GroundTruth;
 use crate::cli::failure::{Blame, Failure};
 use crate::cli::ground_truth::ground_truth;
+use crate::cli::score::voc_flag;
 use crate::dataset::{Dataset, Request, Truth};
 use crate::fetch::{default_pictures, Cache, Progress};
 use crate::library::coco::AnnotationSource;
@@ -211,6 +212,12 @@ impl Pictures {
             }),
         };
         opened.truth_source = truth_source;
+        let is_voc = matches!(opened.ground_truth, Some(RunTruth::Voc { .. }));
+        if let (false, Some(flag)) = (is_voc, voc_flag(args.voc_style, args.points)) {
+            opened.notes.push(format!(
+                "{flag} says how Pascal VOC is scored, which this data set is not; it changes nothing"
+            ));
+        }
         Ok(opened)
     }
 
