@@ -389,7 +389,7 @@ fn an_interrupt_keeps_the_turns_that_were_finished() {
         let mut folders = fs::read_dir(&results).into_iter().flatten().flatten();
         folders.any(|one| one.path().join("latencies-Offline.csv").is_file())
     });
-    pause(Duration::from_millis(3_000));
+    pause(Duration::from_secs(3));
     interrupt(&child);
     let output = child.wait_with_output().unwrap();
     let told = text(&output.stdout);

@@ -287,14 +287,19 @@ fn categories(all: &[CategoryEntry], labels: [&str; 2]) -> String {
     rows.sort_by(|a, b| size(b).total_cmp(&size(a)));
     rows.truncate(if clear > 0 { CATEGORIES_MAX } else { LARGEST });
     let shown = rows.len();
-    let heading = match clear {
-        0 => format!("none differs clearly; the {shown} largest differences"),
-        _ if shown < clear => format!("{clear} differ clearly; the {shown} largest differences"),
-        _ => format!("{clear} differ clearly"),
+    let largest = match shown {
+        1 => "the largest difference".to_owned(),
+        _ => format!("the {shown} largest differences"),
     };
-    let heading = format!(
-        "of {total} with objects {known} are in {PICTURES_MIN} pictures or more, of which {heading}"
-    );
+    let heading = match (known, clear) {
+        (0, _) => format!("none is in {PICTURES_MIN} pictures, too few for intervals; {largest}"),
+        (_, 0) => format!("{known} are in {PICTURES_MIN} pictures or more, of which none differs clearly; {largest}"),
+        _ if shown < clear => {
+            format!("{known} are in {PICTURES_MIN} pictures or more, of which {clear} differ clearly; {largest}")
+        }
+        _ => format!("{known} are in {PICTURES_MIN} pictures or more, of which {clear} differ clearly"),
+    };
+    let heading = format!("of {total} with objects {heading}");
     let mut table = Table::new();
     let header = [
         "",
@@ -449,7 +454,7 @@ mod tests {
             labels,
         );
         assert!(
-            text.contains("none differs clearly; the 1 largest"),
+            text.contains("none differs clearly; the largest difference:"),
             "{text}"
         );
         assert!(text.contains("dog") && !text.contains("ewe"), "{text}");
