@@ -470,7 +470,7 @@ mod tests {
         assert!(text.contains("dog") && !text.contains("fox"), "{text}");
         let text = categories(&[category("fox", -0.3, 0.1)], labels);
         assert!(
-            text.contains("none differs clearly") && text.contains("too few pictures"),
+            text.contains("none is in 10 pictures") && text.contains("too few pictures"),
             "{text}"
         );
         let text = categories(&[category("ewe", 0.0, 0.0)], labels);
