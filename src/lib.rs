@@ -35,4 +35,5 @@ pub mod strict_toml;
 pub mod summary;
 pub mod sut;
 pub mod tensor;
+pub mod tune;
 pub mod units;

@@ -13,6 +13,7 @@ use serde_json::Value;
 const BUILT_IN: &str = include_str!("../src/settings/built_in.conf");
 const SMOKE: &str = include_str!("../scenarios/smoke.toml");
 const SERVER: &str = include_str!("../scenarios/server.toml");
+const LPOT: &str = include_str!("../src/tune/lpot/full.yaml");
 
 /// Files of LoadGen's own recordings, and the built-in table.
 fn golden_confs() -> Vec<String> {
@@ -183,6 +184,72 @@ fn any_scenario_file_comes_to_runs_or_one_sentence() {
         1 => prop::collection::vec(any::<u8>(), 0..400),
     ];
     proptest!(config(), |(bytes in bytes)| fuzzed::scenario(&bytes));
+}
+
+/// Pieces of LPOT's files, and what YAML reads in its own way.
+const YAML_PIECES: [&str; 50] = [
+    "\n",
+    "\n  ",
+    "\n    ",
+    "\n      ",
+    ": ",
+    "- ",
+    "[",
+    "]",
+    "{",
+    "}",
+    ", ",
+    "'",
+    "\"",
+    "#",
+    "|\n",
+    ">\n",
+    "&a ",
+    "*a",
+    "<<: *a",
+    "!!str ",
+    "---\n",
+    "...\n",
+    "? ",
+    "%",
+    "@",
+    "\t",
+    "\r\n",
+    "~",
+    "true",
+    "no",
+    "1%",
+    "-1",
+    "1e400",
+    ".5",
+    "100, 200",
+    "tuning:",
+    "quantization:",
+    "op_wise:",
+    "model_wise:",
+    "weight:",
+    "activation:",
+    "dtype:",
+    "int8",
+    "fp32",
+    "conv(",
+    "algorithm:",
+    "percentile_99",
+    "accuracy_criterion:",
+    "relative:",
+    "detbench:",
+];
+
+#[test]
+fn any_lpot_file_comes_to_a_request_or_one_sentence() {
+    fuzzed::lpot(LPOT.as_bytes());
+    let pieces = prop::collection::vec(prop::sample::select(&YAML_PIECES[..]), 0..60);
+    let bytes = prop_oneof![
+        3 => damaged(vec![LPOT.as_bytes().to_vec()]),
+        3 => pieces.prop_map(|pieces| pieces.concat().into_bytes()),
+        1 => prop::collection::vec(any::<u8>(), 0..400),
+    ];
+    proptest!(config(), |(bytes in bytes)| fuzzed::lpot(&bytes));
 }
 
 /// A detector of one layer for each head, and its weights behind the last line.

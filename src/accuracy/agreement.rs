@@ -16,6 +16,20 @@ pub fn agreement(
     other: &[CocoDetection],
     image_ids: &[i64],
 ) -> Result<Option<f64>, AccuracyError> {
+    match as_truth(reference, image_ids)? {
+        None => Ok(None),
+        Some(truth) => Ok(Some(score(&truth, other, None)?.stats[0])),
+    }
+}
+
+/// The `reference` detections in the place of labels, on all of these pictures; `None` when there are none.
+///
+/// # Errors
+/// As [`agreement`].
+pub fn as_truth(
+    reference: &[CocoDetection],
+    image_ids: &[i64],
+) -> Result<Option<GroundTruth>, AccuracyError> {
     if reference.is_empty() {
         return Ok(None);
     }
@@ -41,9 +55,7 @@ pub fn agreement(
         "categories": categories.iter().map(|id| json!({"id": id})).collect::<Vec<_>>(),
         "annotations": annotations,
     });
-    let truth: GroundTruth = document.to_string().parse()?;
-    let scores = score(&truth, other, None)?;
-    Ok(Some(scores.stats[0]))
+    document.to_string().parse().map(Some)
 }
 
 #[cfg(test)]

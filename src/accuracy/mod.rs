@@ -16,7 +16,7 @@ pub mod voc;
 
 use std::path::PathBuf;
 
-pub use agreement::agreement;
+pub use agreement::{agreement, as_truth};
 pub use ck::ck_rounded;
 pub use coco::{score, CategoryScore, CocoScores};
 pub use ground_truth::{Annotation, GroundTruth, ImageFacts};

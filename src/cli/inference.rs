@@ -1,5 +1,7 @@
 //! One session on one thread, for verbs that want detections or raw heads and measure nothing.
 
+use std::path::Path;
+
 use super::failure::Failure;
 use super::run::Subject;
 use crate::model::description::Heads;
@@ -19,12 +21,17 @@ pub struct Inference {
 impl Inference {
     /// Opens the subject's model.
     pub fn open(subject: &Subject, runtime: &Runtime) -> Result<Self, Failure> {
+        Self::open_file(&subject.onnx, subject, runtime)
+    }
+
+    /// Opens a file that gives what the subject does.
+    pub fn open_file(onnx: &Path, subject: &Subject, runtime: &Runtime) -> Result<Self, Failure> {
         let options = SessionOptions {
             outputs: subject.outputs(),
             has_batch_axis: subject.has_batch_axis(),
             ..SessionOptions::default()
         };
-        let model = OnnxModel::open(runtime, &subject.onnx, &options).map_err(Failure::usage)?;
+        let model = OnnxModel::open(runtime, onnx, &options).map_err(Failure::usage)?;
         let raw = subject.description.outputs.raw_heads();
         Ok(Self {
             name: subject.description.name.clone(),

@@ -23,6 +23,7 @@ pub mod score;
 pub mod setup;
 pub mod simulate;
 pub mod test_args;
+pub mod tune;
 
 use std::io::{self, BufWriter, Write};
 
@@ -59,6 +60,8 @@ enum Verb {
     Import(import::ImportArgs),
     /// Quantise a float detector to int8 with calibration pictures
     Quantize(Box<quantize::QuantizeArgs>),
+    /// Find the fastest int8 model that keeps the accuracy
+    Tune(Box<tune::TuneArgs>),
     /// List the known models, what they cost and where their weights come from, or show one
     Models(models::ModelsArgs),
     /// Say what a data set holds, or convert it between COCO, Pascal VOC and TFRecords
@@ -114,6 +117,10 @@ pub fn main() -> u8 {
         Verb::Nms(args) => print_nms(args),
         Verb::Import(args) => print_import(args),
         Verb::Quantize(args) => print_quantized(args),
+        Verb::Tune(args) => {
+            interrupt::install();
+            tune::run(args)
+        }
         Verb::Models(args) => models::run(args),
         Verb::Dataset(args) => {
             interrupt::install();

@@ -7,15 +7,12 @@ use super::interrupt::is_interrupted;
 use super::run::Subject;
 use crate::accuracy::{agreement, CocoDetection};
 use crate::model::description::Heads;
-use crate::model::Reading;
 use crate::postprocess::NmsMode;
 use crate::quantise::calibrate::CalibrationPictures;
 use crate::quantise::compare::{ProbabilityDifference, SignalOverNoise};
 use crate::runtime::Runtime;
 use crate::tensor::TensorData;
 
-/// Detections below this are not asked for; COCO's figures are usually taken with it.
-const SCORE_MIN: f32 = 0.01;
 /// The reference's detections from here on count as if they were labels.
 const REFERENCE_SCORE_MIN: f64 = 0.3;
 
@@ -43,10 +40,7 @@ struct Side<'a> {
 
 impl<'a> Side<'a> {
     fn open(subject: &'a mut Subject, runtime: &Runtime) -> Result<Self, Failure> {
-        match &mut subject.reading {
-            Reading::RawHeads { raw, .. } => raw.nms.score_threshold = SCORE_MIN,
-            Reading::Detections(rules) => rules.score_threshold = SCORE_MIN,
-        }
+        subject.reading.ask_for_all();
         let mode = subject.reading.raw_heads().map(|_| NmsMode::Regular);
         Ok(Self {
             mode,

@@ -22,6 +22,21 @@ pub enum Reading {
 }
 
 impl Reading {
+    /// Asks for all that COCO's figures look at, whatever the model file cuts: scores from 0.01 on, and at least a hundred
+    /// detections a picture. Two models that are compared by their detections need it: a short list says how its end
+    /// was cut, not what was found.
+    pub fn ask_for_all(&mut self) {
+        const SCORE_MIN: f32 = 0.01;
+        const DETECTIONS: u32 = 100;
+        match self {
+            Self::RawHeads { raw, .. } => {
+                raw.nms.score_threshold = SCORE_MIN;
+                raw.nms.max_detections = raw.nms.max_detections.max(DETECTIONS);
+            }
+            Self::Detections(rules) => rules.score_threshold = SCORE_MIN,
+        }
+    }
+
     /// As the model file says, for a graph with these constants.
     ///
     /// # Errors

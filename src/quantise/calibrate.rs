@@ -52,11 +52,22 @@ impl Watched {
     pub fn of(plan: &Plan, inputs: &[&str]) -> Self {
         let sources = plan.groups.iter().flat_map(|group| &group.sources);
         let sources = sources.map(|source| source.tensor.as_str());
+        Self::these(sources, plan, inputs)
+    }
+
+    /// Tensors that a plan needs which keeps more layers in float than `plan`: what now shares an encoding may then
+    /// need one of its own.
+    pub fn of_any_part(plan: &Plan, inputs: &[&str]) -> Self {
+        let members = plan.groups.iter().flat_map(|group| &group.members);
+        Self::these(members.map(String::as_str), plan, inputs)
+    }
+
+    fn these<'a>(tensors: impl Iterator<Item = &'a str>, plan: &'a Plan, inputs: &[&str]) -> Self {
         let read = plan.layers.iter().map(|layer| layer.input.as_str());
         let mut inner = Vec::new();
         let mut seen = BTreeSet::new();
         let mut input = None;
-        for tensor in sources.chain(read) {
+        for tensor in tensors.chain(read) {
             if inputs.contains(&tensor) {
                 input = Some(tensor.to_owned());
             } else {

@@ -30,6 +30,11 @@ impl ProbabilityDifference {
         }
     }
 
+    /// Sum of the differences, and sum of the reference.
+    pub const fn sums(self) -> (f64, f64) {
+        (self.difference, self.reference)
+    }
+
     /// The ratio; `None` where the reference sees nothing.
     pub fn ratio(self) -> Option<f64> {
         (self.reference > 0.0).then(|| self.difference / self.reference)

@@ -9,7 +9,7 @@ use super::bytes::ByteInput;
 use super::calibrate::Observation;
 use super::graph::{int_attribute, FloatTensor, Graph};
 use super::plan::{Layer, Plan};
-use super::ranges::Encoding;
+use super::ranges::{Encoding, RangeMethod};
 use super::weights::{bias_correction, quantise_weights, saturating_channels, QuantisedWeights};
 use super::{QuantiseError, Recipe};
 
@@ -79,6 +79,17 @@ pub struct Encoded {
     pub layer_reports: Vec<LayerReport>,
 }
 
+/// The range of each observed tensor, by name.
+pub type Ranges = BTreeMap<String, (f64, f64)>;
+
+/// Chooses the range of each observed tensor.
+pub fn ranges(observations: &BTreeMap<String, Observation>, method: RangeMethod) -> Ranges {
+    observations
+        .par_iter()
+        .map(|(name, observed)| (name.clone(), method.range(&observed.histogram)))
+        .collect()
+}
+
 /// Chooses all encodings and makes all integers.
 ///
 /// # Errors
@@ -93,9 +104,32 @@ pub fn encode(
     recipe: &Recipe,
     bytes: Option<&ByteInput>,
 ) -> Result<Encoded, QuantiseError> {
-    let ranges: BTreeMap<&str, (f64, f64)> = observations
-        .par_iter()
-        .map(|(name, observed)| (name.as_str(), recipe.ranges.range(&observed.histogram)))
+    let ranges = ranges(observations, recipe.ranges);
+    encode_with(graph, plan, observations, &ranges, recipe, bytes)
+}
+
+/// As [`encode`], with ranges that were chosen before.
+///
+/// # Errors
+/// [`QuantiseError::DamagedConstant`].
+///
+/// # Panics
+/// When a tensor that the plan needs was not observed or has no range.
+pub fn encode_with(
+    graph: &Graph,
+    plan: &Plan,
+    observations: &BTreeMap<String, Observation>,
+    ranges: &Ranges,
+    recipe: &Recipe,
+    bytes: Option<&ByteInput>,
+) -> Result<Encoded, QuantiseError> {
+    let own_ranges: BTreeMap<&str, RangeMethod> = plan
+        .layers
+        .iter()
+        .filter_map(|layer| {
+            let own = recipe.layers.get(&layer.name)?.ranges?;
+            Some((layer.output.as_str(), own))
+        })
         .collect();
     let mut tensor_reports = Vec::new();
     let mut encodings = Vec::with_capacity(plan.groups.len());
@@ -105,7 +139,10 @@ pub fn encode(
         for source in &group.sources {
             let range = match source.fixed {
                 Some(fixed) => fixed,
-                None => ranges[source.tensor.as_str()],
+                None => match own_ranges.get(source.tensor.as_str()) {
+                    Some(method) => method.range(&observations[&source.tensor].histogram),
+                    None => ranges[&source.tensor],
+                },
             };
             whole.0 = whole.0.min(range.0.max(source.bounds.0));
             whole.1 = whole.1.max(range.1.min(source.bounds.1));
@@ -179,12 +216,14 @@ fn constants(
             *bias += bytes.shift * own.iter().map(|value| f64::from(*value)).sum::<f64>();
         }
     }
+    let own = recipe.layers.get(&layer.name);
     let quantised = quantise_weights(
         &weights,
         &bias,
         input.scale,
-        recipe.weights,
-        recipe.weight_level_max,
+        own.and_then(|own| own.weights).unwrap_or(recipe.weights),
+        own.and_then(|own| own.weight_level_max)
+            .unwrap_or(recipe.weight_level_max),
     );
     let mut greatest = 0.0_f64;
     if recipe.bias_correction {

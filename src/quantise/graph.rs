@@ -180,6 +180,21 @@ impl Graph {
         rest.is_empty().then_some(values)
     }
 
+    /// The only element of a constant of bytes, signed or not.
+    pub fn byte(&self, constant: &str) -> Option<i16> {
+        let tensor = self.constants.get(constant)?;
+        let element = match (tensor.raw_data.as_slice(), tensor.int32_data.as_slice()) {
+            (&[byte], []) => byte,
+            ([], &[level]) => level.to_le_bytes()[0],
+            _ => return None,
+        };
+        match tensor.data_type {
+            element_type::UINT8 => Some(i16::from(element)),
+            element_type::INT8 => Some(i16::from(i8::from_le_bytes([element]))),
+            _ => None,
+        }
+    }
+
     /// Takes the name `stem`, or `stem_1`, `stem_2`, … when it is taken already.
     pub fn fresh_name(&mut self, stem: &str) -> String {
         let mut name = stem.to_owned();

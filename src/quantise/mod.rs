@@ -14,12 +14,14 @@ pub mod bytes;
 pub mod calibrate;
 pub mod compare;
 pub mod encode;
+pub mod entrance;
 pub mod equalise;
 mod error;
 pub mod fusion;
 pub mod graph;
 pub mod insert;
 pub mod keep;
+pub mod order;
 pub mod plan;
 pub mod prepare;
 pub mod ranges;
@@ -31,11 +33,12 @@ pub mod weights;
 pub use self::error::QuantiseError;
 pub use self::ranges::{Encoding, RangeMethod};
 pub use self::settings::{
-    BiasForm, FirstLayers, Granularity, Preset, Recipe, CALIBRATION_SIZE, SEED,
+    BiasForm, FirstLayers, Granularity, LayerRecipe, Preset, Recipe, CALIBRATION_SIZE, SEED,
 };
 
 use prost::Message;
 
+use self::entrance::is_entrance;
 use self::graph::Graph;
 use crate::model::onnx::lossless::{first_unknown_field, UnknownField};
 use crate::model::onnx::proto::{DimensionValue, ModelProto};
@@ -71,7 +74,10 @@ fn check(model: &ModelProto) -> Result<(), QuantiseError> {
             ]
             .contains(&op)
     };
-    let quantised = graph.node.iter().filter(|node| integer(&node.op_type));
+    let quantised = graph
+        .node
+        .iter()
+        .filter(|node| integer(&node.op_type) && !is_entrance(graph, node));
     if let Some(first) = quantised.clone().next() {
         return Err(QuantiseError::AlreadyQuantised {
             count: quantised

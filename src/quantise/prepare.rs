@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 
+use super::entrance::widen;
 use super::graph::{attribute, is_op, FloatTensor, Graph};
 use super::QuantiseError;
 use crate::model::onnx::proto::{AttributeProto, NodeProto};
@@ -37,6 +38,9 @@ pub fn prepare(graph: &mut Graph) -> Result<Preparation, QuantiseError> {
     let original: Vec<String> = graph.nodes.iter().map(|node| node.name.clone()).collect();
     let mut heirs: BTreeMap<String, String> = BTreeMap::new();
     lift_constants(graph, &mut done);
+    for _ in 0..widen(graph) {
+        done.count("DequantizeLinear of the input into Cast, Sub and Mul");
+    }
     drop_identities(graph, &mut done);
     fold_pads(graph, &mut done, &mut heirs);
     fold_into_convolutions(graph, &mut done, &mut heirs)?;

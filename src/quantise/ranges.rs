@@ -91,7 +91,7 @@ impl Encoding {
     }
 
     /// What `value` becomes, and whether it was clipped.
-    fn round_trip(self, value: f64) -> (f64, bool) {
+    pub fn round_trip(self, value: f64) -> (f64, bool) {
         let (scale, zero) = (f64::from(self.scale), f64::from(self.zero_point));
         let level = (value / scale).round_ties_even() + zero;
         let kept = level.clamp(0.0, 255.0);

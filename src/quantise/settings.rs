@@ -1,5 +1,7 @@
 //! What a quantisation does: presets and single settings.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::RangeMethod;
@@ -55,6 +57,20 @@ pub enum Preset {
     Fast,
 }
 
+/// What one layer has other than the whole model.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct LayerRecipe {
+    /// The range of what it makes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ranges: Option<RangeMethod>,
+    /// Steps of its weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<Granularity>,
+    /// Greatest level of its weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight_level_max: Option<i8>,
+}
+
 /// Everything that decides a quantised model besides the float model and the pictures.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Recipe {
@@ -78,6 +94,9 @@ pub struct Recipe {
     pub u8_input: bool,
     /// Layers to keep in float, by name or pattern.
     pub keep_fp32: Vec<String>,
+    /// Layers with settings of their own, by the names of the prepared network.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub layers: BTreeMap<String, LayerRecipe>,
     /// Calibration pictures asked for.
     pub calibration_size: usize,
     /// Which of the pictures they are.
@@ -121,6 +140,7 @@ impl Recipe {
             },
             u8_input: preset == Preset::Fast,
             keep_fp32: Vec::new(),
+            layers: BTreeMap::new(),
             calibration_size: CALIBRATION_SIZE,
             seed: SEED,
         }

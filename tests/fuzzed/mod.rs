@@ -17,6 +17,7 @@ use detbench::settings::compat::CompatProfile;
 use detbench::settings::mlperf_conf::ConfReader;
 use detbench::settings::scenario_file::ScenarioFile;
 use detbench::settings::test_settings::{SettingError, TestSettings};
+use detbench::tune::lpot;
 
 /// More samples in a MultiStream query pad a set beyond what a fuzzer's memory limit allows.
 const SAMPLES_PER_QUERY_MAX: u64 = 100_000;
@@ -67,6 +68,30 @@ pub fn scenario(bytes: &[u8]) {
             }
         }
         Err(error) => assert!(error.to_string().starts_with("file.toml")),
+    }
+}
+
+/// Reads the bytes as LPOT's configuration.
+pub fn lpot(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    // A line ends at a carriage return too.
+    let lines = text.split(['\n', '\r']).count() + 1;
+    match lpot::read(text, "file.yaml") {
+        Ok(request) => {
+            let space = &request.space;
+            assert!(!space.calibration_sizes.is_empty() && request.exit.max_trials > 0);
+            assert!(request.criterion.threshold(0.5).is_finite());
+            for note in &request.notes {
+                assert!((1..=lines).contains(&note.line));
+                is_one_sentence(&note.to_string());
+            }
+        }
+        Err(error) => {
+            assert!((1..=lines).contains(&error.line), "{error}");
+            is_one_sentence(&error.to_string());
+        }
     }
 }
 

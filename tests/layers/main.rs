@@ -48,6 +48,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "summary",
             "sut",
             "tensor",
+            "tune",
             "units",
         ],
     ),
@@ -133,6 +134,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("tensor", &[]),
+    (
+        "tune",
+        &["clock", "quantise", "schedule", "strict_toml", "units"],
+    ),
     ("units", &[]),
 ];
 

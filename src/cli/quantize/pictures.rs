@@ -7,7 +7,7 @@ use std::thread::available_parallelism;
 use crate::cli::failure::{Blame, Failure};
 use crate::dataset::{Dataset, Request};
 use crate::library::preprocessing::Preprocessing;
-use crate::library::{LibraryOptions, LoadedSamples, PictureLibrary, SampleLibrary};
+use crate::library::{LibraryOptions, LoadedSamples, PictureEntry, PictureLibrary, SampleLibrary};
 use crate::quantise::calibrate::CalibrationPictures;
 use crate::quantise::sample::choose;
 use crate::quantise::QuantiseError;
@@ -56,6 +56,11 @@ impl CalibrationFolder {
             calibration: chosen.into_iter().map(index).collect(),
             others,
         })
+    }
+
+    /// All pictures of the folder.
+    pub fn pictures(&self) -> &[PictureEntry] {
+        self.library.pictures()
     }
 
     /// The pictures that calibrate, prepared as they are asked for.

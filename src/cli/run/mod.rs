@@ -36,7 +36,7 @@ use self::pictures::Pictures;
 use self::record_of_run::RunRecord;
 use self::score::{score_all, Found};
 pub use self::seating::instances_that_fit;
-use self::seating::Seating;
+pub(super) use self::seating::{seats, Seating};
 use self::sets::TestRequest;
 pub use self::subject::{default_onnx, imported_default, precision_of_graph, search_folders};
 pub(super) use self::subject::{load_runtime, Subject, SubjectRequest};

@@ -45,6 +45,17 @@ impl Seating {
         Host::of_this_machine(&self.topology, &self.allowance)
     }
 
+    /// The machine, and what another verb's flags ask of it.
+    pub fn of(request: PlacementRequest, options: Vec<RuntimeOption>) -> Result<Self, Failure> {
+        let allowance = Allowance::of_this_process().or_environment()?;
+        Ok(Self {
+            topology: Topology::read(Path::new("/sys"), &allowance.cpus),
+            allowance,
+            request,
+            options,
+        })
+    }
+
     /// Where the instances of a scenario run.
     pub fn place(&self, scenario: Scenario) -> Result<Placement, Failure> {
         let mut request = self.request.clone();
@@ -55,6 +66,18 @@ impl Seating {
     /// Makes the sessions of a placement.
     pub fn factory(
         &self,
+        placement: &Placement,
+        batch_size: usize,
+        subject: &Subject,
+        runtime: &Runtime,
+    ) -> ModelFactory {
+        self.factory_for(&subject.onnx, placement, batch_size, subject, runtime)
+    }
+
+    /// The same for a file that takes and gives what `subject` does.
+    pub fn factory_for(
+        &self,
+        onnx: &Path,
         placement: &Placement,
         batch_size: usize,
         subject: &Subject,
@@ -75,7 +98,7 @@ impl Seating {
                 ..SessionOptions::default()
             })
             .collect();
-        let (runtime, onnx) = (runtime.clone(), subject.onnx.clone());
+        let (runtime, onnx) = (runtime.clone(), onnx.to_owned());
         Arc::new(move |instance| {
             OnnxModel::open(&runtime, &onnx, &options[instance])
                 .map(|model| -> Box<dyn Model> { Box::new(model) })
