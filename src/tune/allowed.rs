@@ -27,12 +27,6 @@ pub enum SpaceError {
     /// No layer may be integer.
     #[error("everything is wished in fp32: there is nothing to tune")]
     EverythingFloat,
-    /// Two wishes that exclude each other.
-    #[error("the layer {layer} is wished in float, and in integers because the model is to take bytes: leave one of the wishes out")]
-    BytesAndFloat {
-        /// The first layer.
-        layer: String,
-    },
     /// Ranges that need more pictures.
     #[error("{method} ranges need at least {needed} calibration pictures, and there are {found}")]
     TooFewPictures {
@@ -109,12 +103,6 @@ impl<'a> Allowed<'a> {
         base.weight_level_max = others
             .weight_level_max
             .map_or(base.weight_level_max, |own| own.min(base.weight_level_max));
-        let layer = first.first().filter(|name| forced.contains(**name));
-        if let (true, Some(layer)) = (base.u8_input, layer) {
-            return Err(SpaceError::BytesAndFloat {
-                layer: (*layer).to_owned(),
-            });
-        }
         if network.names().all(|name| forced.contains(name)) {
             return Err(SpaceError::EverythingFloat);
         }
@@ -125,7 +113,7 @@ impl<'a> Allowed<'a> {
         calibration_sizes.dedup();
         let is_said = space.first_block_float.is_some() || space.first_convolution_float.is_some();
         Ok(Self {
-            may_change_first: !is_said && !base.u8_input,
+            may_change_first: !is_said,
             network,
             resolved,
             base,
@@ -202,8 +190,7 @@ impl<'a> Allowed<'a> {
 
     /// Whether a layer may be put into float.
     pub fn may_be_float(&self, layer: &str) -> bool {
-        let is_first = self.network.names().next() == Some(layer);
-        self.resolved.of(layer).precision != Precision::Int8 && !(is_first && self.base.u8_input)
+        self.resolved.of(layer).precision != Precision::Int8
     }
 
     /// Layers for which it is open whether they are integer, in the network's order.
@@ -354,22 +341,28 @@ mod tests {
     }
 
     #[test]
-    fn bytes_need_an_integer_first_layer_and_something_has_to_be_integer() {
+    fn what_is_said_of_the_first_layers_is_not_tried_otherwise_and_something_has_to_be_integer() {
         let network = chain(3);
         let resolved = Resolved::default();
-        let space = Space {
-            u8_input: Some(true),
+        let said = |space: Space| {
+            let own = Allowed::new(&space, &resolved, &network, plain(), 32).unwrap();
+            (own.first().float_layers, own.first_block())
+        };
+        let block = Space {
+            first_block_float: Some(true),
             ..Space::default()
         };
-        let own = Allowed::new(&space, &resolved, &network, plain(), 32).unwrap();
-        assert_eq!(own.first_block(), None);
-        assert!(!own.may_be_float("l0"));
-        let both = Space {
-            first_block_float: Some(true),
-            ..space
+        assert_eq!(said(block), (set(&["l0", "l1"]), None));
+        let first = Space {
+            first_convolution_float: Some(true),
+            ..Space::default()
         };
-        let error = Allowed::new(&both, &resolved, &network, plain(), 32).unwrap_err();
-        assert!(matches!(error, SpaceError::BytesAndFloat { .. }));
+        assert_eq!(said(first), (set(&["l0"]), None));
+        let integer = Space {
+            first_convolution_float: Some(false),
+            ..Space::default()
+        };
+        assert_eq!(said(integer), (set(&[]), None));
         let float = Resolved {
             others: LayerChoices {
                 precision: Precision::Fp32,

@@ -32,6 +32,7 @@ pub struct Settings {
 
 impl Settings {
     /// The same model with these layers in float besides.
+    #[must_use]
     pub fn with_float<'a>(&self, layers: impl IntoIterator<Item = &'a str>) -> Self {
         let mut own = self.clone();
         own.float_layers
@@ -42,6 +43,7 @@ impl Settings {
     }
 
     /// The same model with other ranges.
+    #[must_use]
     pub fn with_ranges(&self, ranges: RangeMethod) -> Self {
         Self {
             ranges,
@@ -86,32 +88,29 @@ impl Settings {
 
     /// A few words for the table of trials; `network_layers` is how many layers there are.
     pub fn words(&self, network_layers: usize) -> String {
-        let mut words = match self.ranges {
+        let ranges = match self.ranges {
             RangeMethod::Percentile(share) => format!("p{share}"),
             other => other.name().to_owned(),
         };
-        if self.weights == Granularity::PerTensor {
-            words.push_str(", per tensor");
-        }
-        if !self.bias_correction {
-            words.push_str(", biases as they are");
-        }
-        if self.u8_input {
-            words.push_str(", bytes in");
-        }
-        if !self.layers.is_empty() {
-            words.push_str(&format!(", {} layers of their own", self.layers.len()));
-        }
         let float = self.float_layers.len();
-        words.push_str(&match float {
-            0 => ", all int8".to_owned(),
+        let float = match float {
+            0 => "all int8".to_owned(),
             1..=2 => {
                 let names: Vec<&str> = self.float_layers.iter().map(|name| tail(name)).collect();
-                format!(", fp32: {}", names.join(", "))
+                format!("fp32: {}", names.join(", "))
             }
-            _ => format!(", {float} of {network_layers} fp32"),
-        });
-        words
+            _ => format!("{float} of {network_layers} fp32"),
+        };
+        let is_per_tensor = self.weights == Granularity::PerTensor;
+        let words = [
+            Some(ranges),
+            is_per_tensor.then(|| "per tensor".to_owned()),
+            (!self.bias_correction).then(|| "biases as they are".to_owned()),
+            self.u8_input.then(|| "bytes in".to_owned()),
+            (!self.layers.is_empty()).then(|| format!("{} layers of their own", self.layers.len())),
+            Some(float),
+        ];
+        words.into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
 }
 

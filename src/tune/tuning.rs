@@ -184,15 +184,21 @@ impl<'a, E: Evaluator> Tuning<'a, E> {
         before: Latency,
         around: Surroundings<'a>,
     ) -> Self {
+        let Surroundings {
+            clock,
+            began,
+            is_interrupted,
+            tell,
+        } = around;
         Self {
             evaluator,
             history,
-            clock: around.clock,
+            clock,
             network,
             ask,
-            is_interrupted: around.is_interrupted,
-            tell: around.tell,
-            began: around.began,
+            is_interrupted,
+            tell,
+            began,
             before,
             trials: 0,
             tried: BTreeSet::new(),
@@ -238,16 +244,16 @@ impl<'a, E: Evaluator> Tuning<'a, E> {
         &mut self,
         settings: &Settings,
     ) -> Result<Vec<PictureDifference>, Halt<E::Error>> {
-        let pictures = match self.history.screening(settings) {
-            Some(known) => known.found.clone(),
-            None => {
-                self.go_on()?;
-                let found = self.evaluator.screen(settings);
-                let found = self.unless_interrupted(found)?;
-                let elapsed = self.elapsed();
-                self.history.add_screening(settings, &found, elapsed)?;
-                found
-            }
+        let known = self.history.screening(settings);
+        let pictures = if let Some(known) = known {
+            known.found.clone()
+        } else {
+            self.go_on()?;
+            let found = self.evaluator.screen(settings);
+            let found = self.unless_interrupted(found)?;
+            let elapsed = self.elapsed();
+            self.history.add_screening(settings, &found, elapsed)?;
+            found
         };
         self.tell(Event::Screened {
             settings,
@@ -288,18 +294,17 @@ impl<'a, E: Evaluator> Tuning<'a, E> {
         }
         let number = self.trials + 1;
         let is_known = known.is_some();
-        let (figures, found_at) = match known {
-            Some(known) => (known.found, Some(known.elapsed)),
-            None => {
-                self.go_on()?;
-                self.tell(Event::Begins {
-                    trial: number,
-                    settings,
-                });
-                let speed = self.history.speed(settings);
-                let found = self.evaluator.evaluate(settings, speed);
-                (self.unless_interrupted(found)?, None)
-            }
+        let (figures, found_at) = if let Some(known) = known {
+            (known.found, Some(known.elapsed))
+        } else {
+            self.go_on()?;
+            self.tell(Event::Begins {
+                trial: number,
+                settings,
+            });
+            let speed = self.history.speed(settings);
+            let found = self.evaluator.evaluate(settings, speed);
+            (self.unless_interrupted(found)?, None)
         };
         self.trials = number;
         self.tried.insert(hash.clone());

@@ -191,35 +191,35 @@ impl Reference {
     }
 
     fn by_position(&self, found: &[Found], set: &PictureSet) -> Vec<CocoDetection> {
-        self.detections(found, set, |at, class| {
+        detections(found, set, |at, class| {
             Some((self.ids[at], i64::from(class) + 1))
         })
     }
 
     fn labelled(&self, found: &[Found], set: &PictureSet, truth: &Truth) -> Vec<CocoDetection> {
-        self.detections(found, set, |at, class| {
+        detections(found, set, |at, class| {
             let category = truth.categories.get(class as usize).copied().flatten()?;
             Some((self.image_ids[at], category))
         })
     }
+}
 
-    fn detections(
-        &self,
-        found: &[Found],
-        set: &PictureSet,
-        named: impl Fn(usize, u32) -> Option<(i64, i64)>,
-    ) -> Vec<CocoDetection> {
-        let mut all = Vec::new();
-        for (at, one) in found.iter().enumerate() {
-            let entry = set.entry(at);
-            let size = (entry.width, entry.height);
-            all.extend(one.detections.iter().filter_map(|detection| {
-                let (id, category) = named(at, detection.class)?;
-                Some(CocoDetection::from_detection(detection, id, category, size))
-            }));
-        }
-        all
+/// Detections of all pictures under the ids and categories that `named` gives them.
+fn detections(
+    found: &[Found],
+    set: &PictureSet,
+    named: impl Fn(usize, u32) -> Option<(i64, i64)>,
+) -> Vec<CocoDetection> {
+    let mut all = Vec::new();
+    for (at, one) in found.iter().enumerate() {
+        let entry = set.entry(at);
+        let size = (entry.width, entry.height);
+        all.extend(one.detections.iter().filter_map(|detection| {
+            let (id, category) = named(at, detection.class)?;
+            Some(CocoDetection::from_detection(detection, id, category, size))
+        }));
     }
+    all
 }
 
 /// The sums of one picture.

@@ -95,7 +95,7 @@ pub struct TuneArgs {
     /// Seed of the choice of pictures, of the resamples and of --strategy random [default: 1978]
     #[arg(long, value_name = "N", help_heading = SEARCH)]
     pub seed: Option<u32>,
-    /// Let the int8 models take the picture's bytes; their first layer is integer then
+    /// Let the int8 models take the picture's bytes
     #[arg(long, help_heading = SEARCH)]
     pub u8_input: bool,
 
@@ -191,7 +191,7 @@ fn parse_strategy(text: &str) -> Result<Strategy, String> {
 fn parse_seconds(text: &str) -> Result<Latency, String> {
     let number = text.strip_suffix('s').unwrap_or(text);
     match number.parse::<f64>() {
-        Ok(seconds) if seconds >= 0.0 && seconds < 1e9 => Ok(Latency::from_secs_f64(seconds)),
+        Ok(seconds) if (0.0..1e9).contains(&seconds) => Ok(Latency::from_secs_f64(seconds)),
         _ => Err("give seconds, such as 0 or 90".to_owned()),
     }
 }
@@ -215,6 +215,10 @@ pub struct Asked {
     pub images: PathBuf,
     /// Their ground truth.
     pub annotations: Option<PathBuf>,
+    /// The history.
+    pub history: PathBuf,
+    /// Whether to go on with it.
+    pub resume: bool,
     /// Where the models are timed.
     pub placement: PlacementRequest,
     /// Timed rounds and rounds before, where the file names them.
@@ -224,6 +228,12 @@ pub struct Asked {
 }
 
 impl Asked {
+    /// Pictures of the first calibration.
+    pub fn size(&self) -> usize {
+        let sizes = &self.space.calibration_sizes;
+        sizes.first().copied().unwrap_or(self.calibration_size)
+    }
+
     /// Lays the flags over the file's wishes.
     ///
     /// # Errors
@@ -288,6 +298,8 @@ impl Asked {
             notes: file.map_or_else(Vec::new, |file| {
                 file.notes.iter().map(ToString::to_string).collect()
             }),
+            history: history(args, file),
+            resume: args.resume || file.is_some_and(|file| file.resume.is_some()),
             ask,
             space,
             calibration,
@@ -295,6 +307,23 @@ impl Asked {
             annotations,
         })
     }
+}
+
+/// Beside the output, unless the file names a workspace, or a history to go on from.
+fn history(args: &TuneArgs, file: Option<&LpotRequest>) -> PathBuf {
+    const NAME: &str = "history.jsonl";
+    let within = |path: &PathBuf| {
+        let is_file = path.extension().is_some_and(|own| own == "jsonl");
+        if is_file {
+            path.clone()
+        } else {
+            path.join(NAME)
+        }
+    };
+    let resumed = file.and_then(|file| file.resume.as_ref()).map(within);
+    let workspace = || Some(file?.workspace.as_ref()?.join(NAME));
+    let beside = || args.output.with_extension(NAME);
+    resumed.or_else(workspace).unwrap_or_else(beside)
 }
 
 fn read_config(path: &Path) -> Result<LpotRequest, Failure> {

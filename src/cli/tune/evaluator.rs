@@ -1,5 +1,6 @@
 //! Real models: made behind one calibration, looked at on real pictures, timed on this machine.
 
+use std::collections::btree_map::Entry;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -259,9 +260,8 @@ impl<'a> Real<'a> {
     fn prepare_speed(&mut self, is_bytes: bool) -> Result<(), Failure> {
         let pictures = &self.parts.pictures;
         let bytes = pictures.bytes.as_ref().filter(|_| is_bytes);
-        if !self.timed.contains_key(&is_bytes) {
-            let window = bytes.unwrap_or(&pictures.float).first_window()?;
-            self.timed.insert(is_bytes, window);
+        if let Entry::Vacant(place) = self.timed.entry(is_bytes) {
+            place.insert(bytes.unwrap_or(&pictures.float).first_window()?);
         }
         Ok(())
     }
@@ -290,14 +290,13 @@ impl<'a> Real<'a> {
                 .input
                 .iter()
                 .filter(|name| !self.parts.prepared.graph.is_constant(name));
-            match node.op_type.as_str() {
-                "Conv" => integer.contains(&index),
-                _ => {
-                    let dropped = made.plan.dropped.get(&index).map_or(index, |at| *at);
-                    reads.clone().all(|name| group_of.contains_key(name))
-                        && group_of.contains_key(&nodes[dropped].output[0])
-                }
+            if node.op_type == "Conv" {
+                return integer.contains(&index);
             }
+            let last = made.plan.dropped.get(&index).copied().unwrap_or(index);
+            let mut reads = reads;
+            reads.all(|name| group_of.contains_key(name))
+                && group_of.contains_key(&nodes[last].output[0])
         };
         let count = |operator: &&str| {
             let own: Vec<usize> = (0..nodes.len())

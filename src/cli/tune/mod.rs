@@ -2,6 +2,7 @@
 
 mod accuracy;
 mod args;
+mod conditions;
 mod evaluator;
 mod pictures;
 mod report;
@@ -9,13 +10,11 @@ mod speed;
 mod watch;
 
 use std::collections::BTreeSet;
-use std::path::Path;
-
-use sha2::{Digest, Sha256};
 
 use self::accuracy::Truth;
 use self::args::Asked;
 pub use self::args::TuneArgs;
+use self::conditions::{conditions, Under};
 use self::evaluator::{as_bytes, Forms, Parts, Real};
 use self::pictures::PictureSet;
 use self::report::{closing, Report};
@@ -35,25 +34,30 @@ use super::run::{load_runtime, Seating, Subject};
 use super::setup::progress_for;
 use crate::clock::{Clock, Monotonic};
 use crate::dataset::{Dataset, Truth as Labels};
+use crate::fetch::Progress;
 use crate::library::preprocessing::Preprocessing;
 use crate::library::{ListedPicture, PictureEntry};
-use crate::placement::plan::Placement;
+use crate::quantise::graph::Graph;
 use crate::quantise::order::places;
 use crate::quantise::weights::{LEVEL_MAX, LEVEL_MAX_REDUCED};
 use crate::quantise::{load, FirstLayers, Granularity, Preset, RangeMethod, Recipe};
-use crate::runtime::{Runtime, RuntimeOption};
+use crate::runtime::RuntimeOption;
 use crate::scenario::Scenario;
 use crate::tune::allowed::Allowed;
 use crate::tune::criterion::Judged;
 use crate::tune::exit::Ending;
+use crate::tune::figures::Baseline;
 use crate::tune::history::{Conditions, History};
 use crate::tune::names::{resolve, NodeNames};
 use crate::tune::network::Network;
 use crate::tune::settings::Settings;
 use crate::tune::strategies;
 use crate::tune::tuning::{is_met, Halt, Outcome, Surroundings, Tuning};
-use crate::units::{Latency, SampleIndex};
+use crate::units::{Latency, SampleIndex, Timestamp};
 
+/// Said when pictures that calibrate also evaluate.
+const SHARED: &str =
+    "some pictures both calibrate and evaluate: accuracy will look better than it is";
 /// Pictures on which candidates are looked at.
 const SCREENED: usize = 12;
 
@@ -65,28 +69,17 @@ pub fn run(args: &TuneArgs) -> Result<Verdict, Failure> {
     let clock = Monotonic::new();
     let began = clock.now();
     let asked = Asked::read(args)?;
-    let history_path = args.output.with_extension("history.jsonl");
-    check_files(args, &history_path)?;
+    check_files(args, &asked)?;
     let progress = progress_for(args.json);
-    let mut subject = subject_of(&args.model, args.model_config.clone(), progress.as_ref())?;
-    subject.reading.ask_for_all();
-    let file = std::fs::read(&subject.onnx).or_usage()?;
-    let graph = load(&file).map_err(|error| about(&subject.onnx, &error))?;
-    drop(file);
-    let options = args
-        .ort
-        .iter()
-        .map(|pair| RuntimeOption::parse(pair).or_usage());
-    let seating = Seating::of(asked.placement.clone(), options.collect::<Result<_, _>>()?)?;
+    let (subject, graph) = open_float(args, progress.as_ref())?;
+    let seating = seating(args, &asked)?;
     let placement = seating.place(Scenario::Offline)?;
-    let preprocessing = subject.description.input.preprocessing.clone();
-    let sizes = &asked.space.calibration_sizes;
-    let size = sizes.first().copied().unwrap_or(asked.calibration_size);
-    let folder = CalibrationFolder::open(&asked.calibration, &preprocessing, size, asked.seed)?;
-    let (listed, truth, mut notes) = evaluation(&asked, &subject)?;
+    let preprocessing = &subject.description.input.preprocessing;
+    let folder =
+        CalibrationFolder::open(&asked.calibration, preprocessing, asked.size(), asked.seed)?;
+    let evaluation = Evaluation::open(&asked, &subject)?;
     let runtime = load_runtime(args.runtime.ort_lib.as_deref(), progress.as_ref())?;
     drop(progress);
-
     let engine = Engine::new(&runtime, &subject)?;
     let work = Work {
         engine: &engine,
@@ -95,66 +88,35 @@ pub fn run(args: &TuneArgs) -> Result<Verdict, Failure> {
         is_quiet: args.json,
     };
     let prepared = work.prepare(graph, false)?;
-    let whole = Recipe {
-        first_layers: FirstLayers::Int8,
-        ..Recipe::of(Preset::Default)
-    };
-    let plan = work.plan(&prepared, &whole)?;
+    let plan = work.plan(&prepared, &all_integer())?;
     let network = Network::new(places(&prepared.graph, &plan));
     let names = NodeNames::of(&prepared.graph, &prepared.preparation);
     let resolved = resolve(&asked.space, &names).or_usage()?;
-    let allowed = Allowed::new(
-        &asked.space,
-        &resolved,
-        &network,
-        start(&asked, folder.calibration.len()),
-        folder.pictures().len(),
-    )
-    .or_usage()?;
-    notes.splice(0..0, subject.notes.iter().cloned());
-    notes.extend(asked.notes.iter().cloned());
-    notes.extend(resolved.notes.iter().cloned());
-    notes.extend(folder.notes.iter().cloned());
-
+    let base = start(&asked, folder.calibration.len());
+    let pictures = folder.pictures().len();
+    let allowed = Allowed::new(&asked.space, &resolved, &network, base, pictures).or_usage()?;
     let few = screened(&folder);
-    let is_bytes = asked.space.u8_input == Some(true);
-    let forms = |listed: &[ListedPicture], samples: &[SampleIndex]| -> Result<Forms, Failure> {
-        let set = |form: &Preprocessing| {
-            PictureSet::new("pictures", listed.to_vec(), samples.to_vec(), form)
-        };
-        let bytes = is_bytes.then(|| set(&as_bytes(&preprocessing)));
-        Ok(Forms {
-            float: set(&preprocessing)?,
-            bytes: bytes.transpose()?,
-        })
-    };
     let (conditions, is_shared) = conditions(&Under {
         asked: &asked,
         subject: &subject,
         folder: &folder,
         few: &few,
-        listed: &listed,
+        listed: &evaluation.listed,
         runtime: &runtime,
         placement: &placement,
         ort: &args.ort,
     })?;
-    if is_shared {
-        notes.push(
-            "some pictures both calibrate and evaluate: accuracy will look better than it is"
-                .to_owned(),
-        );
-    }
-    let all: Vec<SampleIndex> = (0..listed.len()).map(index).collect();
-    let folder_pictures: Vec<ListedPicture> = folder.pictures().iter().map(relisted).collect();
-    let mut bench = Bench::new(&seating, &placement, &runtime, &subject);
-    bench.rounds = asked
-        .rounds
-        .0
-        .map_or(bench.rounds, |rounds| (rounds as usize).max(bench.rounds));
-    bench.warm_up = asked
-        .rounds
-        .1
-        .map_or(bench.warm_up, |rounds| rounds as usize);
+    let shared = is_shared.then(|| SHARED.to_owned());
+    let said = [
+        &subject.notes,
+        &evaluation.notes,
+        &asked.notes,
+        &resolved.notes,
+        &folder.notes,
+    ];
+    let notes: Vec<String> = said.into_iter().flatten().cloned().chain(shared).collect();
+    let all: Vec<SampleIndex> = (0..evaluation.listed.len()).map(index).collect();
+    let in_folder: Vec<ListedPicture> = folder.pictures().iter().map(relisted).collect();
     let parts = Parts {
         subject: &subject,
         runtime: &runtime,
@@ -162,53 +124,35 @@ pub fn run(args: &TuneArgs) -> Result<Verdict, Failure> {
         calibration: &asked.calibration,
         prepared: &prepared,
         plan: &plan,
-        few: forms(&folder_pictures, &few)?,
-        pictures: forms(&listed, &all)?,
-        truth,
-        bench,
+        few: forms(&asked, preprocessing, &in_folder, &few)?,
+        pictures: forms(&asked, preprocessing, &evaluation.listed, &all)?,
+        truth: evaluation.truth,
+        bench: Bench::new(&seating, &placement, &runtime, &subject).with_rounds(asked.rounds),
         output: args.output.clone(),
         seed: asked.seed,
         is_quiet: args.json,
     };
-    drop(work);
     let mut real = Real::new(parts, folder)?;
-    let mut history = if args.resume {
-        History::resume(&history_path, &conditions).or_usage()?
+    let mut history = if asked.resume {
+        History::resume(&asked.history, &conditions).or_usage()?
     } else {
         let baseline = real.baseline()?;
-        let elapsed = clock.now().since(began);
-        History::create(&history_path, args.force, conditions, baseline, elapsed).or_usage()?
+        begin_history(args, &asked, conditions, baseline, clock.now().since(began))?
     };
     let baseline = history.baseline;
     check_baseline(&asked, &baseline)?;
     let mut watch = Watch::new(network.len(), args.json);
-    watch.line(&format!(
-        "float model: mAP {}, p50 {:.2} ms, {:.1} MB; {} layers, {} pictures, {} instances of {} threads",
-        baseline.map.map_or("-".to_owned(), |map| format!("{map:.4}")),
-        Latency::from_nanos(baseline.latency_p50_ns).as_millis_f64(),
-        baseline.size_bytes as f64 / 1e6,
-        network.len(),
-        listed.len(),
-        placement.instances.len(),
-        placement.instances.first().map_or(0, |one| one.intra_threads),
-    ));
-    let outcome = tune(
-        &asked,
-        &allowed,
-        &mut real,
-        &mut history,
-        &mut watch,
-        (&clock, began, args.resume),
-    )?;
-    watch.finish();
-    let mut report = Report::new(
+    watch.line(&report::greeting(
         &baseline,
-        &asked.ask,
-        &outcome,
-        args.output.clone(),
-        history_path,
-    );
-    report.pictures = listed.len();
+        network.len(),
+        all.len(),
+        &placement,
+    ));
+    let time = (&clock, began);
+    let outcome = tune(&asked, &allowed, &mut real, &mut history, &mut watch, time)?;
+    watch.finish();
+    let mut report = Report::new(&baseline, &asked, &outcome, args.output.clone());
+    report.pictures = all.len();
     report.notes = notes;
     if args.json {
         print_json(&report)?;
@@ -218,6 +162,59 @@ pub fn run(args: &TuneArgs) -> Result<Verdict, Failure> {
     Ok(verdict(&asked, &outcome))
 }
 
+/// The float model, and its network.
+fn open_float(args: &TuneArgs, progress: &dyn Progress) -> Result<(Subject, Graph), Failure> {
+    let mut subject = subject_of(&args.model, args.model_config.clone(), progress)?;
+    subject.reading.ask_for_all();
+    let file = std::fs::read(&subject.onnx).or_usage()?;
+    let graph = load(&file).map_err(|error| about(&subject.onnx, &error))?;
+    Ok((subject, graph))
+}
+
+fn seating(args: &TuneArgs, asked: &Asked) -> Result<Seating, Failure> {
+    let options = args.ort.iter();
+    let options = options.map(|pair| RuntimeOption::parse(pair).or_usage());
+    Seating::of(asked.placement.clone(), options.collect::<Result<_, _>>()?)
+}
+
+/// The recipe that watches every tensor.
+fn all_integer() -> Recipe {
+    Recipe {
+        first_layers: FirstLayers::Int8,
+        ..Recipe::of(Preset::Default)
+    }
+}
+
+/// Some pictures of a list, in all forms that models will take.
+fn forms(
+    asked: &Asked,
+    preprocessing: &Preprocessing,
+    listed: &[ListedPicture],
+    samples: &[SampleIndex],
+) -> Result<Forms, Failure> {
+    let set =
+        |form: &Preprocessing| PictureSet::new("pictures", listed.to_vec(), samples.to_vec(), form);
+    let is_bytes = asked.space.u8_input == Some(true);
+    let bytes = is_bytes.then(|| set(&as_bytes(preprocessing)));
+    Ok(Forms {
+        float: set(preprocessing)?,
+        bytes: bytes.transpose()?,
+    })
+}
+
+fn begin_history(
+    args: &TuneArgs,
+    asked: &Asked,
+    conditions: Conditions,
+    baseline: Baseline,
+    elapsed: Latency,
+) -> Result<History, Failure> {
+    if let Some(folder) = asked.history.parent() {
+        std::fs::create_dir_all(folder).or_environment()?;
+    }
+    History::create(&asked.history, args.force, conditions, baseline, elapsed).or_usage()
+}
+
 /// Runs the strategy. The time before a resumed tuning counts.
 fn tune(
     asked: &Asked,
@@ -225,9 +222,9 @@ fn tune(
     real: &mut Real<'_>,
     history: &mut History,
     watch: &mut Watch,
-    (clock, began, is_resumed): (&Monotonic, crate::units::Timestamp, bool),
+    (clock, began): (&Monotonic, Timestamp),
 ) -> Result<Outcome, Failure> {
-    let before = if is_resumed {
+    let before = if asked.resume {
         history.elapsed
     } else {
         Latency::ZERO
@@ -262,25 +259,26 @@ fn verdict(asked: &Asked, outcome: &Outcome) -> Verdict {
 }
 
 /// Looks whether anything would be overwritten, or is missing, before anything is run.
-fn check_files(args: &TuneArgs, history: &Path) -> Result<(), Failure> {
+fn check_files(args: &TuneArgs, asked: &Asked) -> Result<(), Failure> {
+    let history = &asked.history;
     if args.output.extension().is_none_or(|own| own != "onnx") {
         return Err(Failure::usage(format!(
             "--output {}: the name should end in .onnx",
             args.output.display()
         )));
     }
-    if args.resume {
+    if asked.resume {
         if history.is_file() {
             return Ok(());
         }
         return Err(Failure::usage(format!(
-            "--resume: there is no history {}; leave --resume out to begin",
+            "there is no history {} to go on with; leave --resume out to begin",
             history.display()
         )));
     }
     if history.exists() && !args.force {
         return Err(Failure::usage(crate::tune::history::HistoryError::Exists {
-            path: history.to_owned(),
+            path: history.clone(),
         }));
     }
     for path in [args.output.clone(), args.output.with_extension("toml")] {
@@ -295,26 +293,34 @@ fn check_files(args: &TuneArgs, history: &Path) -> Result<(), Failure> {
 }
 
 /// The pictures of the evaluation and what is in them.
-fn evaluation(
-    asked: &Asked,
-    subject: &Subject,
-) -> Result<(Vec<ListedPicture>, Option<Truth>, Vec<String>), Failure> {
-    let annotations = asked.annotations.as_deref();
-    let dataset = Dataset::of_folder(&asked.images, annotations, false).or_usage()?;
-    let notes = dataset.notes.iter().map(ToString::to_string).collect();
-    let truth = match dataset.truth {
-        Some(Labels::Coco(instances)) => {
-            let labels = ground_truth(instances).or_usage()?;
-            Some(Truth::new(labels, subject)?)
+struct Evaluation {
+    listed: Vec<ListedPicture>,
+    truth: Option<Truth>,
+    notes: Vec<String>,
+}
+
+impl Evaluation {
+    fn open(asked: &Asked, subject: &Subject) -> Result<Self, Failure> {
+        let annotations = asked.annotations.as_deref();
+        let dataset = Dataset::of_folder(&asked.images, annotations, false).or_usage()?;
+        let truth = match dataset.truth {
+            Some(Labels::Coco(instances)) => {
+                let labels = ground_truth(instances).or_usage()?;
+                Some(Truth::new(labels, subject)?)
+            }
+            Some(Labels::Voc(_)) | None => None,
+        };
+        if truth.is_none() && asked.ask.criterion.judged == Judged::Map {
+            return Err(Failure::usage(
+                "mAP needs ground truth in COCO's form: pass --annotations FILE",
+            ));
         }
-        Some(Labels::Voc(_)) | None => None,
-    };
-    if truth.is_none() && asked.ask.criterion.judged == Judged::Map {
-        return Err(Failure::usage(
-            "mAP needs ground truth in COCO's form: pass --annotations FILE",
-        ));
+        Ok(Self {
+            listed: dataset.pictures,
+            truth,
+            notes: dataset.notes.iter().map(ToString::to_string).collect(),
+        })
     }
-    Ok((dataset.pictures, truth, notes))
 }
 
 /// What nobody wishes otherwise.
@@ -360,7 +366,7 @@ fn relisted(entry: &PictureEntry) -> ListedPicture {
 }
 
 /// A criterion needs the float model's figure.
-fn check_baseline(asked: &Asked, baseline: &crate::tune::figures::Baseline) -> Result<(), Failure> {
+fn check_baseline(asked: &Asked, baseline: &Baseline) -> Result<(), Failure> {
     let judged = asked.ask.criterion.judged;
     match judged.of_baseline(baseline) {
         Some(figure) if figure > 0.0 => Ok(()),
@@ -368,60 +374,4 @@ fn check_baseline(asked: &Asked, baseline: &crate::tune::figures::Baseline) -> R
             "the float model finds none of the annotated objects (mAP 0): are these the annotations of these pictures, and is this the right model file?",
         )),
     }
-}
-
-/// Everything that decides what is found, besides settings.
-struct Under<'a> {
-    asked: &'a Asked,
-    subject: &'a Subject,
-    folder: &'a CalibrationFolder,
-    few: &'a [SampleIndex],
-    listed: &'a [ListedPicture],
-    runtime: &'a Runtime,
-    placement: &'a Placement,
-    ort: &'a [String],
-}
-
-/// The conditions, and whether a picture stands on both sides.
-fn conditions(under: &Under<'_>) -> Result<(Conditions, bool), Failure> {
-    let own = under.subject;
-    let entries = under.folder.pictures();
-    let mut calibration = Sha256::new();
-    let mut calibrating = BTreeSet::new();
-    for entry in entries {
-        calibration.update(entry.file_name.as_bytes());
-        calibration.update(b"\n");
-    }
-    for sample in under.folder.calibration.iter().chain(under.few) {
-        let bytes = entries[sample.as_usize()].place.read().or_usage()?;
-        let hash = Sha256::digest(&bytes);
-        calibration.update(hash);
-        calibrating.insert(hash);
-    }
-    let mut evaluation = Sha256::new();
-    let mut is_shared = false;
-    for picture in under.listed {
-        let hash = Sha256::digest(&picture.place.read().or_usage()?);
-        evaluation.update(picture.file_name.as_bytes());
-        evaluation.update(hash);
-        is_shared |= calibrating.contains(&hash);
-    }
-    if let Some(path) = &under.asked.annotations {
-        evaluation.update(std::fs::read(path).or_usage()?);
-    }
-    let conditions = Conditions {
-        model_sha256: own.sha256.clone(),
-        calibration_sha256: format!("{:x}", calibration.finalize()),
-        evaluation_sha256: format!("{:x}", evaluation.finalize()),
-        // How pictures are prepared, anchors, NMS, labels: all of the model file.
-        preprocessing: format!("{:x}", Sha256::digest(own.description.to_toml().as_bytes())),
-        runtime: under.runtime.version().to_owned(),
-        layout: format!(
-            "{} {}",
-            serde_json::to_string(under.placement).or_environment()?,
-            under.ort.join(" ")
-        ),
-        detbench: env!("CARGO_PKG_VERSION").to_owned(),
-    };
-    Ok((conditions, is_shared))
 }

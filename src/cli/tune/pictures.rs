@@ -112,12 +112,11 @@ pub fn run_on<T: Send>(
     let mut all = Vec::with_capacity(set.len());
     for (number, window) in set.samples.chunks(WINDOW).enumerate() {
         let fresh;
-        let loaded = match &set.kept {
-            Some(kept) => &kept[number],
-            None => {
-                fresh = set.load(window)?;
-                &fresh
-            }
+        let loaded = if let Some(kept) = &set.kept {
+            &kept[number]
+        } else {
+            fresh = set.load(window)?;
+            &fresh
         };
         let begin = number * WINDOW;
         let work = |thread: usize, session: &mut Inference| {

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::args::Asked;
+use crate::placement::plan::Placement;
 use crate::tune::exit::Ending;
 use crate::tune::figures::{Baseline, Figures, Judgement};
 use crate::tune::objective::Objective;
@@ -86,13 +88,7 @@ pub struct Report {
 
 impl Report {
     /// Of a tuning's outcome.
-    pub fn new(
-        baseline: &Baseline,
-        ask: &Ask,
-        outcome: &Outcome,
-        output: PathBuf,
-        history: PathBuf,
-    ) -> Self {
+    pub fn new(baseline: &Baseline, asked: &Asked, outcome: &Outcome, output: PathBuf) -> Self {
         let best = outcome.best.as_ref().map(|best| {
             let figures = &best.standing.figures;
             BestEntry {
@@ -122,15 +118,33 @@ impl Report {
             },
             best,
             trials: outcome.trials,
-            history,
+            history: asked.history.clone(),
             ending: outcome.ending,
-            criterion: ask.criterion,
-            objective: ask.objective,
+            criterion: asked.ask.criterion,
+            objective: asked.ask.objective,
             seconds: outcome.elapsed.as_secs_f64(),
             pictures: 0,
             notes: Vec::new(),
         }
     }
+}
+
+/// What is said before the first trial.
+pub fn greeting(
+    baseline: &Baseline,
+    layers: usize,
+    pictures: usize,
+    placement: &Placement,
+) -> String {
+    let instances = &placement.instances;
+    format!(
+        "float model: mAP {}, p50 {:.2} ms, {:.1} MB; {layers} layers, {pictures} pictures, {} x {} threads",
+        baseline.map.map_or("-".to_owned(), |map| format!("{map:.4}")),
+        ms(baseline.latency_p50_ns),
+        baseline.size_bytes as f64 / 1e6,
+        instances.len(),
+        instances.first().map_or(0, |one| one.intra_threads),
+    )
 }
 
 /// The head of the table of trials.

@@ -84,6 +84,13 @@ impl<'a> Bench<'a> {
         }
     }
 
+    /// At least so many rounds, and so many before, where a number is given.
+    pub fn with_rounds(mut self, (rounds, warm_up): (Option<u32>, Option<u32>)) -> Self {
+        self.rounds = rounds.map_or(self.rounds, |rounds| self.rounds.max(rounds as usize));
+        self.warm_up = warm_up.map_or(self.warm_up, |rounds| rounds as usize);
+        self
+    }
+
     /// Times one model alone.
     pub fn alone(&self, contestant: &Contestant<'_>) -> Result<Measured, Failure> {
         let rounds = self.rounds_of(std::slice::from_ref(contestant))?;
@@ -129,7 +136,7 @@ impl<'a> Bench<'a> {
         let barrier = Barrier::new(instances);
         let clock = Monotonic::new();
         let work = |instance: usize| {
-            let opened = self.open(instance, seats[instance].worker_cpus.as_deref(), &factories);
+            let opened = open(instance, seats[instance].worker_cpus.as_deref(), &factories);
             let mode = self.subject.reading.raw_heads().map(|_| NmsMode::Regular);
             let mut one = Instance {
                 opened,
@@ -170,21 +177,21 @@ impl<'a> Bench<'a> {
         let of = |at: usize| (0..self.rounds).map(|round| together(at, round)).collect();
         Ok((0..contestants.len()).map(of).collect())
     }
+}
 
-    fn open(
-        &self,
-        instance: usize,
-        cpus: Option<&[usize]>,
-        factories: &[ModelFactory],
-    ) -> Result<Vec<Box<dyn Model>>, Failure> {
-        if let Some(cpus) = cpus {
-            pin_current_thread(cpus).or_environment()?;
-        }
-        let models = factories.iter().map(|factory| factory(instance));
-        models
-            .collect::<Result<_, String>>()
-            .map_err(Failure::environment)
+/// The sessions of one instance; its thread stays where it is then.
+fn open(
+    instance: usize,
+    cpus: Option<&[usize]>,
+    factories: &[ModelFactory],
+) -> Result<Vec<Box<dyn Model>>, Failure> {
+    if let Some(cpus) = cpus {
+        pin_current_thread(cpus).or_environment()?;
     }
+    let models = factories.iter().map(|factory| factory(instance));
+    models
+        .collect::<Result<_, String>>()
+        .map_err(Failure::environment)
 }
 
 /// One instance: its sessions, or why it has failed.

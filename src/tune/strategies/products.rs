@@ -26,14 +26,14 @@ pub fn random<E: Evaluator>(
         let bound = u32::try_from(count).expect("choices are few");
         random.below(bound) as usize
     };
-    let mut seen = std::collections::BTreeSet::new();
+    let mut drawn = std::collections::BTreeSet::new();
     let mut barren = 0;
     while barren < BARREN_DRAWS {
         let size = allowed.calibration_sizes[draw(allowed.calibration_sizes.len())];
         let chosen: Vec<_> = choices.iter().map(|own| own[draw(own.len())]).collect();
         barren += 1;
         if let Some(settings) = allowed.chosen(size, &chosen) {
-            if seen.insert(settings.hash()) {
+            if drawn.insert(settings.hash()) {
                 tuning.trial(&settings)?;
                 barren = 0;
             }
