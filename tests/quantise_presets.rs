@@ -229,10 +229,9 @@ fn aimets_settings_on_the_real_models_are_as_near_as_they_were_measured() {
         "ssdlite_mobilenet_v2_coco_fp32",
         "ssd_mobilenet_v1_coco_fp32_dequantized",
     );
+    // One preset each: the other two say the same and take as long again.
     for (model, preset, layers, dp, agreement) in [
         (lite, "aimet", (88, 0), 0.7, 0.55),
-        (lite, "aimet-tf-enhanced", (87, 1), 0.7, 0.55),
-        (v1, "aimet", (47, 0), 0.17, 0.65),
         (v1, "aimet-tf-enhanced", (46, 1), 0.17, 0.65),
     ] {
         let file = format!("{data}/models/{model}.onnx");

@@ -86,7 +86,7 @@ const MENDED_MAX: usize = 50;
 
 /// The text with a closing bracket moved to the right, where that is what is wrong.
 ///
-/// The standard wants a bracket that closes on a line of its own deeper than the key that it belongs to. PyYAML does not
+/// The standard wants a bracket that closes on a line of its own deeper than the key that it belongs to. `PyYAML` does not
 /// care, and LPOT's examples have it below the key. Only its column changes.
 fn with_deeper_bracket(text: &str, line: usize, fault: &LpotFault) -> Option<String> {
     /// Deeper than any key.
