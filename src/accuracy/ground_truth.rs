@@ -1,6 +1,6 @@
 //! COCO ground truth, read as pycocotools reads it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::str::FromStr;
 
@@ -115,6 +115,16 @@ impl GroundTruth {
             .into_iter()
             .map(|category| (category.id, category.name));
         Self::of(file.images, categories, file.annotations)
+    }
+
+    /// The same with these categories alone.
+    #[must_use]
+    pub fn of_categories(&self, kept: &BTreeSet<i64>) -> Self {
+        let mut own = self.clone();
+        own.categories.retain(|id, _| kept.contains(id));
+        own.annotations
+            .retain(|annotation| kept.contains(&annotation.category_id));
+        own
     }
 
     /// Ground truth from its parts; of a repeated category the last name counts.

@@ -1,4 +1,4 @@
-//! From a model's classes to those of some ground truth.
+//! From a model's classes to those of some ground truth, or to another model's.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -81,6 +81,57 @@ pub fn voc_classes(
     Ok(classes)
 }
 
+/// Which classes two models have in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommonClasses {
+    /// All of them, numbered alike.
+    All,
+    /// Some: for each model a number by class, the same for the same name, and `None` for a class that the other lacks.
+    Some([Vec<Option<i64>>; 2]),
+}
+
+impl CommonClasses {
+    /// By the names of the classes; `None` when no name is in both.
+    pub fn between(first: &Labels, second: &Labels) -> Option<Self> {
+        if first == second {
+            return Some(Self::All);
+        }
+        let names = |labels: &Labels| -> Vec<Option<String>> {
+            let name = |class| labels.name(class).map(|name| coco_name(name).to_owned());
+            classes(labels).map(name).collect()
+        };
+        let names = [names(first), names(second)];
+        let known: [BTreeSet<&str>; 2] =
+            [0, 1].map(|which: usize| names[which].iter().flatten().map(String::as_str).collect());
+        let numbers: BTreeMap<&str, i64> =
+            known[0].intersection(&known[1]).copied().zip(1..).collect();
+        let number = |name: &Option<String>| numbers.get(name.as_deref()?).copied();
+        let of = [0, 1].map(|which: usize| names[which].iter().map(number).collect());
+        (!numbers.is_empty()).then_some(Self::Some(of))
+    }
+
+    /// The common number of a class of the first (0) or the second (1) model.
+    pub fn of(&self, model: usize, class: u32) -> Option<i64> {
+        match self {
+            Self::All => Some(i64::from(class) + 1),
+            Self::Some(numbers) => *numbers[model].get(class as usize)?,
+        }
+    }
+
+    /// Whether both models have the same classes.
+    pub const fn are_all(&self) -> bool {
+        matches!(self, Self::All)
+    }
+
+    /// How many classes are in both; `None` for all of them.
+    pub fn count(&self) -> Option<usize> {
+        match self {
+            Self::All => None,
+            Self::Some([first, _]) => Some(first.iter().flatten().count()),
+        }
+    }
+}
+
 fn classes(labels: &Labels) -> impl Iterator<Item = u32> {
     0..u32::try_from(labels.class_count()).unwrap_or(u32::MAX)
 }
@@ -120,6 +171,28 @@ mod tests {
             assert_eq!((found[stop_sign], found[dog]), (Some(12), Some(17)));
             assert_eq!(found.iter().flatten().count(), 4);
         }
+    }
+
+    #[test]
+    fn models_have_the_classes_in_common_whose_names_they_share() {
+        let names =
+            |names: &[&str]| Labels::Names(names.iter().map(|&name| name.to_owned()).collect());
+        let common = CommonClasses::between(&Labels::Coco91, &Labels::Coco91).unwrap();
+        assert!(common.are_all() && common.of(0, 3) == common.of(1, 3));
+        let common = CommonClasses::between(&Labels::Coco91, &Labels::Coco80).unwrap();
+        assert_eq!(common.count(), Some(80));
+        // A stop sign has the id 13 and is the twelfth class.
+        assert_eq!(common.of(0, 12), common.of(1, 11));
+        assert_eq!(common.of(0, 11), None);
+        let voc = names(&["aeroplane", "unicorn"]);
+        let common = CommonClasses::between(&voc, &Labels::Coco80).unwrap();
+        assert_eq!((common.count(), common.of(0, 1)), (Some(1), None));
+        assert_eq!(common.of(0, 0), common.of(1, 4));
+        assert_eq!(
+            CommonClasses::between(&names(&["unicorn"]), &voc).map(|one| one.count()),
+            Some(Some(1))
+        );
+        assert_eq!(CommonClasses::between(&names(&["fox"]), &voc), None);
     }
 
     #[test]

@@ -10,7 +10,7 @@ const ON_WHAT: &str = "On which model and pictures";
 const POST: &str = "How detections are made";
 
 /// Which model.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct ModelArgs {
     /// A known model or an ONNX file [default: ssdlite-mobilenet-v2]
     #[arg(long, value_name = "NAME|FILE.onnx", help_heading = ON_WHAT)]

@@ -12,6 +12,7 @@ pub mod import;
 mod inference;
 pub mod interrupt;
 pub mod models;
+pub mod nearness;
 pub mod new_file;
 pub mod nms;
 pub mod peak;
@@ -72,6 +73,7 @@ enum Verb {
 /// Reads the arguments, does what they say, and gives the exit code: 0 done and valid, 1 a
 /// criterion failed, 2 wrong usage or input, 3 the environment lacks something, 130 interrupted.
 pub fn main() -> u8 {
+    let models = run::search_folders();
     let around = dialect::Surroundings {
         variable: &|key| std::env::var(key).ok(),
         precision: &run::precision_of_graph,
@@ -80,6 +82,7 @@ pub fn main() -> u8 {
             Some(text.lines().map(str::to_owned).collect())
         },
         is_voc: &|path| matches!(locate(path, None), Ok(Located::Voc { .. })),
+        models: &models,
         instances: &run::instances_that_fit,
     };
     let spoken = dialect::translate(std::env::args_os().collect(), around);

@@ -1,4 +1,4 @@
-//! How sure a difference of precision is: the pictures are drawn anew, both modes on the same draw.
+//! How sure a difference of precision is: the pictures are drawn anew, both sides on the same draw.
 
 use serde::Serialize;
 
@@ -39,20 +39,36 @@ pub struct Differences {
 pub fn paired(first: &Matches, second: &Matches, resamples: u32, seed: u64) -> Differences {
     assert_eq!(first.image_ids, second.image_ids);
     assert_eq!(first.category_ids, second.category_ids);
+    resampled(first.image_ids.len(), resamples, seed, |weights| {
+        differences(first, second, weights)
+    })
+}
+
+/// The difference of the means, and that of each category; `None` without objects.
+pub type MeanAndCategories = (Option<f64>, Vec<Option<f64>>);
+
+/// The same for any figure: `differences` gives it when each picture counts so many times, always for the same categories.
+///
+/// # Panics
+/// When `resamples` is zero.
+pub fn resampled(
+    pictures: usize,
+    resamples: u32,
+    seed: u64,
+    differences: impl Fn(&[u32]) -> MeanAndCategories,
+) -> Differences {
     assert!(resamples > 0, "an interval needs resamples");
-    let pictures = first.image_ids.len();
-    let categories = first.category_ids.len();
-    let as_is = differences(first, second, &vec![1; pictures]);
+    let as_is = differences(&vec![1; pictures]);
     let mut random = RandomStream::new(seed, BoundedDraw::MultiplyShift);
     let mut map = Vec::new();
-    let mut per_category = vec![Vec::new(); categories];
+    let mut per_category = vec![Vec::new(); as_is.1.len()];
     let mut weights = vec![0; pictures];
     for _ in 0..resamples {
         weights.fill(0);
         for _ in 0..pictures {
             weights[random.below(pictures as u32) as usize] += 1;
         }
-        let (of_all, by_category) = differences(first, second, &weights);
+        let (of_all, by_category) = differences(&weights);
         map.extend(of_all);
         for (kept, difference) in per_category.iter_mut().zip(by_category) {
             kept.extend(difference);
@@ -70,11 +86,7 @@ pub fn paired(first: &Matches, second: &Matches, resamples: u32, seed: u64) -> D
 }
 
 /// The difference of the means over categories, and that of each category.
-fn differences(
-    first: &Matches,
-    second: &Matches,
-    weights: &[u32],
-) -> (Option<f64>, Vec<Option<f64>>) {
+fn differences(first: &Matches, second: &Matches, weights: &[u32]) -> MeanAndCategories {
     let categories = 0..first.category_ids.len();
     let by_category: Vec<Option<f64>> = categories
         .map(|category| {
@@ -153,6 +165,26 @@ mod tests {
             high: 0.0,
         };
         assert_eq!(same.per_category, [Some(zero), None]);
+    }
+
+    #[test]
+    fn a_resample_has_as_many_pictures_as_there_are_and_every_figure_sees_the_same_draw() {
+        let seen = std::cell::RefCell::new(Vec::new());
+        let found = resampled(7, 20, 3, |weights| {
+            seen.borrow_mut().push(weights.to_vec());
+            (Some(f64::from(weights[0])), vec![None, Some(2.0)])
+        });
+        let seen = seen.into_inner();
+        assert_eq!(seen.len(), 21);
+        assert!(seen.iter().all(|weights| weights.iter().sum::<u32>() == 7));
+        assert_eq!(seen[0], [1; 7]);
+        assert!(seen[1..].iter().any(|weights| *weights != seen[0]));
+        // The bounds are those of the draws: 2.5 % of twenty is the first, 97.5 % the last.
+        let mut drawn: Vec<u32> = seen[1..].iter().map(|weights| weights[0]).collect();
+        drawn.sort_unstable();
+        let bounds = [drawn[0], drawn[19]].map(f64::from);
+        let map = found.map.unwrap();
+        assert_eq!(([map.low, map.high], found.per_category[0]), (bounds, None));
     }
 
     #[test]

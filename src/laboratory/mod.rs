@@ -9,6 +9,7 @@ pub mod folder;
 pub mod heads;
 pub mod options;
 pub mod timing;
+pub mod turns;
 
 pub use heads::{HeadsError, Quantizations, RawHeads};
 pub use options::{OptionError, Overrides};

@@ -16,6 +16,7 @@ pub mod resolve;
 pub mod signature;
 pub mod tfjs;
 pub mod tflite;
+pub mod variant;
 
 pub use anchors::AnchorSpec;
 pub use architecture::Architecture;

@@ -97,7 +97,7 @@ pub fn resolve(request: ModelRequest<'_>) -> Result<Resolved, ResolveError> {
 }
 
 /// Whether an argument means a file rather than a known name.
-fn is_file(argument: &str) -> bool {
+pub fn is_file(argument: &str) -> bool {
     let path = Path::new(argument);
     argument.contains(['/', '\\']) || path.extension().is_some() || path.is_file()
 }

@@ -41,6 +41,34 @@ impl ProbabilityDifference {
     }
 }
 
+/// Sums of squares of a signal and of what another network makes otherwise; their ratio is the signal over noise.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct SignalOverNoise {
+    signal: f64,
+    noise: f64,
+}
+
+impl SignalOverNoise {
+    /// Takes in one output of both networks.
+    ///
+    /// # Panics
+    /// When the lengths differ.
+    pub fn add(&mut self, reference: &[f32], other: &[f32]) {
+        assert_eq!(reference.len(), other.len(), "the same shape");
+        for (a, b) in reference.iter().zip(other) {
+            let (a, b) = (f64::from(*a), f64::from(*b));
+            self.signal += a * a;
+            self.noise += (b - a) * (b - a);
+        }
+    }
+
+    /// In decibels; `None` where there is no signal, or nothing differs.
+    pub fn decibels(self) -> Option<f64> {
+        let is_some = self.signal > 0.0 && self.noise > 0.0;
+        is_some.then(|| 10.0 * (self.signal / self.noise).log10())
+    }
+}
+
 /// Largest difference of two outputs over the range of the first.
 ///
 /// # Panics
@@ -82,6 +110,17 @@ mod tests {
         without.add(&[0.5, 0.5], &[0.0, 1.0], 2, false);
         assert!((without.ratio().unwrap() - 1.0).abs() < 1e-6);
         assert_eq!(ProbabilityDifference::default().ratio(), None);
+    }
+
+    #[test]
+    fn a_hundredth_of_the_signals_power_is_twenty_decibels() {
+        let mut sums = SignalOverNoise::default();
+        assert_eq!(sums.decibels(), None);
+        sums.add(&[10.0, 0.0], &[10.0, 0.0]);
+        assert_eq!(sums.decibels(), None);
+        sums.add(&[0.0, 10.0], &[1.0, 11.0]);
+        let found = sums.decibels().unwrap();
+        assert!((found - 20.0).abs() < 1e-9, "{found}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::words::{flag_parts, number, truth, value_of, wrong, Own, BESIDE_SCORING};
 use super::{Dialect, DialectError, Ending, Surroundings, Told, VocEvaluation};
 use crate::model::description::Precision;
-use crate::model::known;
+use crate::model::variant::{VariantError, Variants};
 
 /// Configurations of the zoo, the model that is meant on COCO, and on VOC.
 const CONFIGS: [(&str, &str, &str); 2] = [
@@ -37,6 +37,9 @@ const UNUSED: [(&str, &str); 6] = [
     ("--encodings-path", "the graph has its scales"),
     ("--seed", "nothing is drawn at random"),
 ];
+
+/// AIMET's script scores one variant.
+const BOTH: &str = "give fp32 or int8 with --compat aimet; the two side by side are detbench's own report, without --compat";
 
 /// Translates the words after `run`.
 ///
@@ -101,6 +104,7 @@ impl Script {
                 self.wanted = Some(match value.as_str() {
                     "fp32" => Precision::Fp32,
                     "int8" => Precision::Int8,
+                    "both" => return Err(wrong(flag, &value, BOTH)),
                     _ => return Err(wrong(flag, &value, "give fp32 or int8")),
                 });
             }
@@ -191,45 +195,32 @@ impl Script {
         Ok((words, told))
     }
 
-    /// Of several files the one that computes in the precision asked for; of a name its variant.
+    /// Of several models the one that computes in the precision asked for; of one its variant.
     fn model(
         &self,
         wanted: Precision,
         on_voc: bool,
         around: Surroundings<'_>,
     ) -> Result<String, DialectError> {
-        if let [first, _, ..] = self.models.as_slice() {
-            let fits = |file: &&String| (around.precision)(Path::new(file)) == Some(wanted);
-            if let Some(file) = self.models.iter().find(fits) {
-                return Ok(file.clone());
-            }
-            let unreadable = |file: &&String| (around.precision)(Path::new(file)).is_none();
-            return Err(match self.models.iter().find(unreadable) {
-                Some(file) => DialectError::Unreadable {
-                    flag: "--model",
-                    path: PathBuf::from(file),
-                },
-                None if first.is_empty() => wrong("--model", first, "give a name or a file"),
-                None => DialectError::NoneFits {
-                    flag: "--model-to-eval",
-                    precision: wanted.name(),
-                },
-            });
+        let variants = Variants {
+            precision: around.precision,
+            search: around.models,
+        };
+        if self.models.len() > 1 {
+            return Ok(variants.among(&self.models, wanted)?.to_owned());
         }
         let config = self.config.as_deref().unwrap_or(CONFIGS[0].0);
         let of_config = CONFIGS.iter().find(|(name, ..)| *name == config);
         let (_, for_coco, for_voc) = of_config.expect("only known ones are kept");
         let named = self.models.first().map(String::as_str);
-        let base = named.unwrap_or(if on_voc { for_voc } else { for_coco });
-        let base = base.strip_suffix("-int8").unwrap_or(base);
-        let variant = match wanted {
-            Precision::Fp32 => base.to_owned(),
-            Precision::Int8 => format!("{base}-int8"),
-        };
-        // A name without that variant is refused where names are, or by its layers.
-        Ok(match known::find(&variant) {
-            Some(_) => variant,
-            None => named.unwrap_or(base).to_owned(),
+        let model = named.unwrap_or(if on_voc { for_voc } else { for_coco });
+        Ok(match variants.of(model, wanted) {
+            Ok(variant) => variant,
+            Err(VariantError::NoInt8 {
+                known: Some(known), ..
+            }) => known,
+            // Without that variant it is refused where names are, or by its layers.
+            Err(_) => model.to_owned(),
         })
     }
 
@@ -320,7 +311,7 @@ mod tests {
             assert_eq!(words[1], format!("a_{which}.onnx"));
         }
         let line = format!("{COCO} --model a_fp32.onnx --model b_fp32.onnx --model-to-eval int8");
-        assert!(read(&line).unwrap_err().contains("none of the files"));
+        assert!(read(&line).unwrap_err().contains("none of the models"));
         let line = format!("{COCO} --model a_fp32.onnx --model none --model-to-eval int8");
         assert!(read(&line).unwrap_err().contains("cannot be read"));
     }
@@ -355,7 +346,8 @@ mod tests {
     fn what_cannot_be_is_refused_in_a_sentence() {
         for (line, expected) in [
             ("--model-to-eval int8", "needs --dataset-path"),
-            ("--model-to-eval both", "fp32 or int8"),
+            ("--model-to-eval both", "side by side"),
+            ("--model-to-eval fp16", "fp32 or int8"),
             ("--default-param-bw 4", "8 bits"),
             ("--batch-size 0", "above zero"),
             ("--benchmark-only", "exclude each other"),

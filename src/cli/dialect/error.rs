@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::Dialect;
+use crate::model::variant::VariantError;
 use crate::strict_toml::did_you_mean;
 
 /// What is wrong with a dialect's words.
@@ -87,14 +88,9 @@ pub enum DialectError {
         /// The file.
         path: PathBuf,
     },
-    /// Several graphs, none of which has the precision asked for.
-    #[error("{flag} {precision}: none of the files given with --model computes its convolutions in {precision}; give one that does")]
-    NoneFits {
-        /// The flag.
-        flag: &'static str,
-        /// The precision.
-        precision: &'static str,
-    },
+    /// No graph that has the precision asked for.
+    #[error(transparent)]
+    Variant(#[from] VariantError),
 }
 
 /// How a graph of another program becomes one that runs here.

@@ -13,7 +13,7 @@ mod words;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 pub use self::error::DialectError;
@@ -119,6 +119,8 @@ pub struct Surroundings<'a> {
     pub lines: &'a dyn Fn(&Path) -> Option<Vec<String>>,
     /// Whether a path is a folder of Pascal VOC.
     pub is_voc: &'a dyn Fn(&Path) -> bool,
+    /// Folders in which the files of a named model are looked for.
+    pub models: &'a [PathBuf],
     /// How many instances of so many cores (or a `socket`) this machine holds; `None` when it holds none.
     pub instances: &'a dyn Fn(&str) -> Option<usize>,
 }
@@ -205,6 +207,7 @@ pub(super) mod tests_around {
             },
             lines: &|_| None,
             is_voc: &|path| path == Path::new("voc"),
+            models: &[],
             instances: &|cores| Some(28 / cores.parse::<usize>().unwrap_or(28)),
         }
     }

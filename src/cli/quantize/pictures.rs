@@ -134,11 +134,6 @@ impl Others {
         let picture = &self.library.pictures()[self.samples[position].as_usize()];
         (picture.width, picture.height)
     }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.samples.len()
-    }
 }
 
 /// Prepared pictures, a window of them in memory.

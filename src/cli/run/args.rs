@@ -6,6 +6,7 @@ use clap::builder::ArgPredicate;
 use clap::{Args, ValueEnum};
 
 use super::compat::CompatWord;
+use super::which::ModelsArgs;
 use crate::cli::detector_args::{ModelArgs, ThresholdArgs};
 use crate::cli::dialect::Told;
 use crate::cli::peak::PeakArgs;
@@ -84,8 +85,11 @@ pub struct RunArgs {
     /// What answers: a model, or nothing at all, which shows what the harness itself costs
     #[arg(long, value_enum, default_value_t = SutArg::Model, help_heading = ON_WHAT)]
     pub sut: SutArg,
-    /// The model.
+    /// The model, or two.
     #[command(flatten)]
+    pub models: ModelsArgs,
+    /// The one that was chosen of them; no flag of its own.
+    #[arg(skip)]
     pub model: ModelArgs,
     /// A data set: a COCO or Pascal VOC folder, TFRecords (their folder or one file), or a folder of pictures [default:
     /// the photos that setup fetches]
@@ -122,7 +126,7 @@ pub struct RunArgs {
     #[arg(long, value_enum, default_value_t, help_heading = ON_WHAT)]
     pub points: Points,
 
-    /// Regular or fast NMS, or both side by side [default: both; none for graphs that end in detections]
+    /// Regular or fast NMS, or both side by side [default: both, with two models regular; none for graphs that end in detections]
     #[arg(long, value_enum, help_heading = POST)]
     pub nms: Option<NmsArg>,
     /// Thresholds and limits.

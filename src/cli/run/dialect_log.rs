@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::measure::Bench;
-use super::subject::Subject;
 use super::truth::RunTruth;
 use super::voc_files;
 use crate::accuracy::twelve_lines;
@@ -16,26 +15,6 @@ use crate::cli::failure::{Blame, Failure};
 use crate::placement::plan::Placement;
 use crate::report::document::RunEntry;
 use crate::report::intel;
-
-/// Refuses a graph whose layers are not of the precision that was typed.
-///
-/// # Errors
-/// The sentence that says so.
-pub fn check_precision(told: &Told, subject: &Subject) -> Result<(), Failure> {
-    let found = subject.description.precision;
-    let Some((asked, flag)) = told.precision.filter(|(asked, _)| *asked != found) else {
-        return Ok(());
-    };
-    let layers = &subject.facts.integer_layers;
-    Err(Failure::usage(format!(
-        "{flag} {asked}: {} computes {} of {} convolutions in integers, so it is {found}; pass the {asked} file, or {flag} {found}",
-        subject.onnx.display(),
-        layers.convolutions_quantized,
-        layers.convolutions,
-        asked = asked.name(),
-        found = found.name(),
-    )))
-}
 
 /// What a dialect's program prints of accuracy, after the report.
 ///

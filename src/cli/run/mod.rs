@@ -2,6 +2,7 @@
 
 pub mod args;
 mod asks;
+mod beside;
 pub mod compat;
 mod dialect_log;
 mod logs;
@@ -23,6 +24,7 @@ mod verdict_on_nms;
 mod voc_files;
 mod watch;
 mod weights;
+mod which;
 
 use std::time::SystemTime;
 
@@ -39,6 +41,7 @@ use self::sets::TestRequest;
 pub use self::subject::{default_onnx, imported_default, precision_of_graph, search_folders};
 pub(super) use self::subject::{load_runtime, Subject, SubjectRequest};
 pub(super) use self::watch::calibration_bar;
+use self::which::{ModelToEval, Which};
 use super::dialect::Ending;
 use super::failure::{Blame, Failure, Outcome};
 use super::interrupt::is_interrupted;
@@ -57,7 +60,12 @@ use crate::units::Latency;
 fn prepare(args: &RunArgs, progress: &dyn Progress) -> Result<Subject, Failure> {
     let subject = Subject::prepare(args.into(), progress);
     let Some(told) = &args.told else {
-        return subject;
+        let subject = subject?;
+        let wanted = args.models.model_to_eval;
+        if let Some(precision) = wanted.and_then(ModelToEval::precision) {
+            subject.check_precision((precision, "--model-to-eval"))?;
+        }
+        return Ok(subject);
     };
     let subject = subject.map_err(|failure| match (failure.code(), told.named_by) {
         (2, Some((flag, by_file))) => Failure::usage(format!(
@@ -66,7 +74,9 @@ fn prepare(args: &RunArgs, progress: &dyn Progress) -> Result<Subject, Failure> 
         )),
         _ => failure,
     })?;
-    dialect_log::check_precision(told, &subject)?;
+    if let Some(asked) = told.precision {
+        subject.check_precision(asked)?;
+    }
     if let Ending::Voc(evaluation) = &told.ending {
         voc_files::check_classes(evaluation, &subject)?;
     }
@@ -88,22 +98,24 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
     if args.sut == SutArg::Null {
         return null::run(args);
     }
+    match args.models.which()? {
+        Which::One(model) => one(&RunArgs {
+            model,
+            ..args.clone()
+        }),
+        Which::Two(models) => beside::run(args, models),
+    }
+}
+
+/// Measures one model.
+fn one(args: &RunArgs) -> Result<Outcome, Failure> {
     // Everything that can be wrong with the flags shows before anything is fetched or measured.
     let asked = Asked::read(args)?;
     let seating = Seating::read(args)?;
     for ask in &asked.asks {
         seating.place(ask.scenario)?;
     }
-    let scores_apart = asked.scores_apart() && !args.benchmark_only;
-    if args.accuracy_only && scores_apart && args.images.is_some() && args.annotations.is_none() {
-        return Err(Failure::usage(
-            "--accuracy-only needs ground truth: pass --annotations FILE with --images",
-        ));
-    }
-    let named = pictures::named(args)?;
-    if args.accuracy_only && scores_apart {
-        pictures::refuse_without_truth(named.as_ref())?;
-    }
+    let named = pictures::named_for(args, asked.scores_apart())?;
     if let Some(folder) = &args.save_raw {
         save_raw::check_folder(folder)?;
     }
@@ -287,6 +299,7 @@ impl Run<'_, '_> {
             mode,
             entry,
             scores,
+            ..
         } in found
         {
             self.record.score(mode, &entry, &scores);

@@ -41,8 +41,9 @@ pub fn refuse_what_needs_a_model(args: &RunArgs, asked: &Asked) -> Result<(), Fa
 fn model_flag(args: &RunArgs) -> Option<&'static str> {
     let given = [
         ("--accuracy-only", args.accuracy_only),
-        ("--model", args.model.model.is_some()),
-        ("--model-config", args.model.model_config.is_some()),
+        ("--model", !args.models.model.is_empty()),
+        ("--model-config", args.models.model_config.is_some()),
+        ("--model-to-eval", args.models.model_to_eval.is_some()),
         ("--dataset", args.dataset.is_some()),
         ("--images", args.images.is_some()),
         ("--annotations", args.annotations.is_some()),

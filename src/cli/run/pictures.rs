@@ -42,11 +42,30 @@ pub struct Pictures {
     loaded: Option<(Vec<SampleIndex>, Inputs)>,
 }
 
+/// The data set that the flags name, with ground truth where `--accuracy-only` is to score what was found apart from the
+/// scenarios' own tests; `None` for noise and the default photos.
+///
+/// # Errors
+/// [`Failure`]: it cannot be found or read, or has no ground truth.
+pub fn named_for(args: &RunArgs, scores_apart: bool) -> Result<Option<Dataset>, Failure> {
+    let needs_truth = args.accuracy_only && scores_apart;
+    if needs_truth && args.images.is_some() && args.annotations.is_none() {
+        return Err(Failure::usage(
+            "--accuracy-only needs ground truth: pass --annotations FILE with --images",
+        ));
+    }
+    let named = named(args)?;
+    if needs_truth {
+        refuse_without_truth(named.as_ref())?;
+    }
+    Ok(named)
+}
+
 /// The data set that the flags name; `None` for noise and the default photos.
 ///
 /// # Errors
 /// [`Failure`]: it cannot be found or read.
-pub fn named(args: &RunArgs) -> Result<Option<Dataset>, Failure> {
+fn named(args: &RunArgs) -> Result<Option<Dataset>, Failure> {
     let annotations = args.annotations.as_deref();
     let mut dataset = match (&args.images, &args.dataset) {
         (Some(folder), _) => Dataset::of_folder(folder, annotations, args.skip_missing),
@@ -81,7 +100,7 @@ fn check_skip(args: &RunArgs, total: usize) -> Result<(), Failure> {
 ///
 /// # Errors
 /// [`Failure`].
-pub fn refuse_without_truth(named: Option<&Dataset>) -> Result<(), Failure> {
+fn refuse_without_truth(named: Option<&Dataset>) -> Result<(), Failure> {
     match named {
         Some(dataset) if dataset.truth.is_none() => Err(Failure::usage(format!(
             "--accuracy-only needs ground truth, and {} is {} without any: pass --annotations FILE",
@@ -225,6 +244,13 @@ impl Pictures {
         Ok(())
     }
 
+    /// Keeps at most so many in memory at a time; noise was made for its memory.
+    fn limit(&mut self, count: NonZeroUsize) {
+        if let SampleSource::Pictures(library) = &mut self.library {
+            library.set_performance_count(count);
+        }
+    }
+
     /// Loads a set, unless it is loaded already.
     pub fn load(
         &mut self,
@@ -284,6 +310,16 @@ pub fn open_library(
     let cache = Cache::locate().or_environment()?;
     let folder = default_pictures(&cache, progress).or_environment()?;
     open_photos(&folder, preprocessing.clone(), options).or_environment()
+}
+
+/// Lets two models' runs be of the same pictures: as many in memory as of the model for which fewer fit.
+pub fn keep_as_many(both: &mut [Pictures; 2]) {
+    let counts = both.each_ref().map(|own| own.library.performance_count());
+    if let Some(count) = NonZeroUsize::new(counts[0].min(counts[1])) {
+        for own in both {
+            own.limit(count);
+        }
+    }
 }
 
 /// How many prepared pictures fit.

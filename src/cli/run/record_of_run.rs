@@ -54,7 +54,7 @@ impl RunRecord {
         seating: &Seating,
         pictures: &Pictures,
     ) -> Self {
-        let host = Host::of_this_machine(&seating.topology, &seating.allowance);
+        let host = seating.host();
         let modes = subject.modes(args.nms());
         // A dialect counts steps, whatever time they take.
         let is_timed = !args.accuracy_only && args.told.is_none();
@@ -85,12 +85,7 @@ impl RunRecord {
             "detbench_version": env!("CARGO_PKG_VERSION"),
             "started_at": utc_iso(SystemTime::now()),
             "host": host,
-            "runtime": {
-                "name": "ONNX Runtime",
-                "version": runtime.version(),
-                "sha256": runtime.sha256().unwrap_or("unknown"),
-                "path": runtime.path(),
-            },
+            "runtime": runtime_entry(runtime),
             "model": {
                 "name": subject.description.name,
                 "title": subject.description.title,
@@ -104,12 +99,7 @@ impl RunRecord {
                 "preprocessing": preprocessing,
                 "nms": subject.reading.raw_heads().map(|(raw, _)| raw.nms),
             },
-            "pictures": {
-                "name": pictures.library.name(),
-                "count": pictures.library.total_count(),
-                "annotations": pictures.truth_source,
-                "form": pictures.form,
-            },
+            "pictures": pictures_entry(pictures),
             "timed_region": args.timed_region.describe(),
             "nms_order": modes,
             "spin_us": args.spin_us,
@@ -303,6 +293,26 @@ impl RunRecord {
     }
 }
 
+/// The library that runs the model.
+pub fn runtime_entry(runtime: &Runtime) -> Value {
+    json!({
+        "name": "ONNX Runtime",
+        "version": runtime.version(),
+        "sha256": runtime.sha256().unwrap_or("unknown"),
+        "path": runtime.path(),
+    })
+}
+
+/// The pictures.
+pub fn pictures_entry(pictures: &Pictures) -> Value {
+    json!({
+        "name": pictures.library.name(),
+        "count": pictures.library.total_count(),
+        "annotations": pictures.truth_source,
+        "form": pictures.form,
+    })
+}
+
 /// The word for a mode; `graph` where NMS is the graph's own.
 fn mode_word(mode: Option<NmsMode>) -> &'static str {
     mode.map_or("graph", NmsMode::name)
@@ -386,21 +396,30 @@ fn heading(
         pictures.library.total_count(),
         pictures.library.name()
     );
-    let _ = match &subject.reading {
-        Reading::RawHeads { raw, .. } => writeln!(
-            text,
-            "detect    score threshold {}, IoU threshold {}, at most {} detections a picture",
+    text.push_str(&detect_line(&subject.reading));
+    text.push_str(&machine_line(host, runtime));
+    text.push_str(&timed_lines(args));
+    text
+}
+
+/// How detections are made.
+pub fn detect_line(reading: &Reading) -> String {
+    match reading {
+        Reading::RawHeads { raw, .. } => format!(
+            "detect    score threshold {}, IoU threshold {}, at most {} detections a picture\n",
             raw.nms.score_threshold, raw.nms.iou_threshold, raw.nms.max_detections
         ),
-        Reading::Detections(rules) => writeln!(
-            text,
-            "detect    NMS inside the graph; score threshold {}",
+        Reading::Detections(rules) => format!(
+            "detect    NMS inside the graph; score threshold {}\n",
             rules.score_threshold
         ),
-    };
-    let _ = writeln!(
-        text,
-        "machine   {}, {} of {} CPUs, VNNI {}; ONNX Runtime {}",
+    }
+}
+
+/// Where.
+pub fn machine_line(host: &Host, runtime: &Runtime) -> String {
+    format!(
+        "machine   {}, {} of {} CPUs, VNNI {}; ONNX Runtime {}\n",
         host.cpu.model_name,
         host.affinity.len(),
         host.cpus,
@@ -410,8 +429,12 @@ fn heading(
             Fact::Unknown => "unknown",
         },
         runtime.version()
-    );
-    let _ = writeln!(text, "timed     {}", args.timed_region.describe());
+    )
+}
+
+/// What is inside the timed region.
+pub fn timed_lines(args: &RunArgs) -> String {
+    let mut text = format!("timed     {}\n", args.timed_region.describe());
     if args.timed_region == TimedRegion::EndToEnd {
         text.push_str(
             "          on data threads of their own, which share the CPUs with the workers\n",

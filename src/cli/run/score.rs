@@ -36,6 +36,8 @@ pub struct Found {
     pub entry: AccuracyEntry,
     /// Its score by category.
     pub scores: Scores,
+    /// What was scored.
+    pub detections: Detections,
 }
 
 /// Runs all pictures through the model and scores each mode; `None` when it was interrupted.
@@ -141,7 +143,7 @@ pub fn score_all(
     found
         .map(|(&mode, detections)| {
             let several = modes.len() > 1;
-            conclude(bench, mode, &detections, &asked, several, folder)
+            conclude(bench, mode, detections, &asked, several, folder)
         })
         .collect::<Result<_, _>>()
         .map(Some)
@@ -163,7 +165,11 @@ pub fn score_one(
     let asked = asked.into_iter().map(|index| &pictures[index.as_usize()]);
     let asked: Vec<&PictureEntry> = asked.collect();
     let detections = sort_out(bench, &[mode], answers.into_iter())?;
-    conclude(bench, mode, &detections[0], &asked, false, folder)
+    let detections = detections
+        .into_iter()
+        .next()
+        .expect("one mode was asked for");
+    conclude(bench, mode, detections, &asked, false, folder)
 }
 
 /// Detections of each mode in the truth's own terms, in the order of the library, best first within a picture.
@@ -236,14 +242,17 @@ fn with_mode(word: &str, mode: Option<NmsMode>) -> String {
 fn conclude(
     bench: &Bench<'_>,
     mode: Option<NmsMode>,
-    detections: &Detections,
+    detections: Detections,
     asked: &[&PictureEntry],
     several: bool,
     folder: &RunFolder,
 ) -> Result<Found, Failure> {
-    let rounded = bench.rounds_as_ck.then(|| detections.rounded_as_ck());
-    let detections = rounded.as_ref().unwrap_or(detections);
-    let scores = truth(bench).score(detections, asked).or_usage()?;
+    let detections = if bench.rounds_as_ck {
+        detections.rounded_as_ck()
+    } else {
+        detections
+    };
+    let scores = truth(bench).score(&detections, asked).or_usage()?;
     let name = if several {
         format!("{}.json", with_mode("detections", mode).replace('-', "_"))
     } else {
@@ -256,5 +265,6 @@ fn conclude(
         mode,
         entry: scores.entry(asked.len(), detections.len()),
         scores,
+        detections,
     })
 }

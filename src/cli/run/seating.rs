@@ -7,7 +7,7 @@ use super::args::{OnOff, PinArg, RunArgs};
 use super::subject::Subject;
 use crate::cli::failure::{Blame, Failure};
 use crate::placement::plan::{plan, CoresPerInstance, Layout, Pin, Placement, PlacementRequest};
-use crate::placement::{Allowance, MachinePreset, Topology};
+use crate::placement::{Allowance, Host, MachinePreset, Topology};
 use crate::runtime::{Model, OnnxModel, Runtime, RuntimeOption, SessionOptions};
 use crate::scenario::Scenario;
 use crate::sut::pool::{ModelFactory, Seat};
@@ -49,6 +49,11 @@ impl Seating {
             request,
             options,
         })
+    }
+
+    /// The machine, as a report describes it.
+    pub fn host(&self) -> Host {
+        Host::of_this_machine(&self.topology, &self.allowance)
     }
 
     /// Where the instances of a scenario run.

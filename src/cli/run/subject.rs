@@ -19,6 +19,7 @@ use crate::runtime::{locate, LocateError, Runtime, Source};
 use crate::sut::pool::DetectorFactory;
 
 /// A model that can be run, and how its outputs are read.
+#[derive(Debug, Clone)]
 pub struct Subject {
     /// What the model is.
     pub description: ModelDescription,
@@ -143,6 +144,26 @@ impl Subject {
         self.description.precision.name()
     }
 
+    /// Refuses a graph whose layers are not of the precision that was typed behind a flag.
+    ///
+    /// # Errors
+    /// The sentence that says so.
+    pub fn check_precision(&self, (asked, flag): (Precision, &str)) -> Result<(), Failure> {
+        let found = self.description.precision;
+        if found == asked {
+            return Ok(());
+        }
+        let layers = &self.facts.integer_layers;
+        Err(Failure::usage(format!(
+            "{flag} {asked}: {} computes {} of {} convolutions in integers, so it is {found}; pass the {asked} file, or {flag} {found}",
+            self.onnx.display(),
+            layers.convolutions_quantized,
+            layers.convolutions,
+            asked = asked.name(),
+            found = found.name(),
+        )))
+    }
+
     /// Makes each worker's detectors, one for each mode of [`Self::modes`].
     pub fn detectors(&self, modes: &[Option<NmsMode>]) -> DetectorFactory {
         let (reading, modes) = (self.reading.clone(), modes.to_vec());
@@ -151,6 +172,14 @@ impl Subject {
             detector.expect("tried when the model was prepared")
         };
         Arc::new(move || modes.iter().map(&make).collect())
+    }
+
+    /// Least score of a detection, after the flags.
+    pub fn score_threshold(&self) -> f32 {
+        match &self.reading {
+            Reading::RawHeads { raw, .. } => raw.nms.score_threshold,
+            Reading::Detections(rules) => rules.score_threshold,
+        }
     }
 
     /// The outputs that the detectors take, in their order.

@@ -103,6 +103,20 @@ impl Watch {
     }
 }
 
+/// A bar for the turns of two models side by side; a line elsewhere.
+pub fn turns_bar(title: &str, turns: u64) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        print_err(title);
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{prefix} [{bar:24}] turn {pos}/{len}, {eta} left")
+        .expect("the template is a constant")
+        .progress_chars("=> ");
+    ProgressBar::new(turns)
+        .with_style(style)
+        .with_prefix(title.to_owned())
+}
+
 /// A bar for the passes of a calibration, on a terminal.
 pub fn calibration_bar(passes: usize) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
