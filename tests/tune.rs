@@ -1,4 +1,4 @@
-//! Tuning against the real ONNX Runtime: a generated network, and the real SSDLite where it is.
+//! Tuning against the real ONNX Runtime: a generated network, and a real detector where it is.
 //!
 //! Criteria, exit policies, resuming at every place and the strategies are proven on virtual time beside the code.
 
@@ -113,6 +113,14 @@ const THREE: [&str; 8] = [
     "3",
 ];
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "another process is waited for, on real time"
+)]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(20));
+}
+
 fn interrupt(child: &Child) {
     let done = Command::new("kill")
         .args(["-INT", &child.id().to_string()])
@@ -148,7 +156,7 @@ fn a_generated_network_is_tuned_interrupted_resumed_and_repeated_to_the_same_byt
         .unwrap();
     while desk.trials("part.history.jsonl") == 0 {
         assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
-        std::thread::sleep(Duration::from_millis(20));
+        pause();
     }
     interrupt(&child);
     assert_eq!(child.wait().unwrap().code(), Some(130));
