@@ -1,8 +1,9 @@
 //! The strategies: each asks for trials in its order until it has nothing left to ask for.
 
 mod basic;
-mod detbench;
+
 mod products;
+mod racing;
 
 use super::allowed::Allowed;
 use super::strategy::Strategy;
@@ -19,7 +20,7 @@ pub fn run<E: Evaluator>(
     seed: u32,
 ) -> Result<(), Halt<E::Error>> {
     match strategy {
-        Strategy::Detbench => detbench::run(tuning, allowed, seed),
+        Strategy::Detbench => racing::run(tuning, allowed, seed),
         Strategy::Basic => basic::run(tuning, allowed, basic::Order::ByAccuracy),
         Strategy::Mse => basic::run(tuning, allowed, basic::Order::ByError),
         Strategy::Random => products::random(tuning, allowed, seed),
