@@ -154,8 +154,10 @@ fn main() {
         let toml = onnx.with_extension("toml");
         ModelDescription::read(&toml).expect("the model file beside it")
     };
-    let mut plain = described(&results[0]);
-    plain.name = "fp32".to_owned();
+    let plain = ModelDescription {
+        name: "fp32".to_owned(),
+        ..described(&results[0])
+    };
     let mut sides = vec![Side::new(float, plain, &pictures)];
     sides.extend(results.iter().map(|onnx| {
         let description = described(onnx);
