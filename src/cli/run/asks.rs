@@ -121,6 +121,11 @@ impl Asked {
             let time = rough_time(least(ask));
             match ask.peak {
                 Some(_) => format!("{} {time} after the probes of a peak search", ask.scenario),
+                // LoadGen's least number of samples takes minutes whatever the duration, so it is named.
+                None if ask.scenario == Scenario::Offline => format!(
+                    "{} {time} and {} pictures",
+                    ask.scenario, ask.settings.min_query_count
+                ),
                 None => format!("{} {time}", ask.scenario),
             }
         });
@@ -139,6 +144,7 @@ impl Asked {
             "at least {total} of measuring ({runs}{modes}), besides loading, warm-up and accuracy"
         )
     }
+
     /// Reads the scenario files that the flags name and lays the flags over them.
     pub fn read(args: &RunArgs) -> Result<Self, Failure> {
         let mut asked = Self {
