@@ -56,7 +56,7 @@ enum Verb {
     Detect(Box<detect::DetectArgs>),
     /// Run the NMS op on raw heads, or compare its two modes
     Nms(Box<nms::NmsArgs>),
-    /// Convert a TensorFlow.js detector to ONNX
+    /// Convert a TFLite or TensorFlow.js detector to ONNX
     Import(import::ImportArgs),
     /// Quantise a float detector to int8 with calibration pictures
     Quantize(Box<quantize::QuantizeArgs>),
