@@ -254,7 +254,7 @@ fn aimets_settings_on_the_real_models_are_as_near_as_they_were_measured() {
     }
 }
 
-/// The file that `onnxruntime.quantization` made of SSDLite with its own preparation and its own choice of pictures.
+/// The file that `onnxruntime.quantization` made of `SSDLite` with its own preparation and its own choice of pictures.
 #[test]
 fn the_preset_of_onnx_runtime_is_as_near_as_onnx_runtimes_own_file() {
     let Some(data) = data() else { return };
