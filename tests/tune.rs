@@ -254,8 +254,20 @@ fn bad_input_is_refused_with_exit_code_2_and_leaves_nothing_behind() {
     assert!(text(&done.stderr).contains("--resume"));
 }
 
+/// Whether weights have 8 bits: sums of products of bytes saturate on x86 processors without VNNI.
+fn has_whole_bytes() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        is_x86_feature_detected!("avx512vnni") || is_x86_feature_detected!("avxvnni")
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        true
+    }
+}
+
 #[test]
-fn the_real_ssdlite_is_tuned_to_one_per_cent_and_twice_the_speed_is_kept() {
+fn the_real_ssdlite_is_tuned_to_one_per_cent_of_its_map_and_a_third_of_its_size() {
     let Ok(data) = std::env::var("DETBENCH_TEST_DATA") else {
         eprintln!("DETBENCH_TEST_DATA is unset: skipped");
         return;
@@ -274,10 +286,17 @@ fn the_real_ssdlite_is_tuned_to_one_per_cent_and_twice_the_speed_is_kept() {
         &coco("cocomini_val2017_79/images"),
         "--annotations",
         &coco("cocomini_val2017_79/instances.json"),
+        // Measured speed decides nothing here: what is best repeats exactly.
+        "--objective",
+        "size",
         "--json",
     ])
     .output()
     .unwrap();
+    if !has_whole_bytes() {
+        eprintln!("this processor has no VNNI, so weights have 7 bits and other figures: skipped");
+        return;
+    }
     assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
     let report = json(&done);
     let best = &report["best"];
