@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use detbench::cli::run::default_onnx;
 use detbench::clock::{Clock, Monotonic};
 use detbench::fetch::{default_pictures, Cache, Silent};
+use detbench::laboratory::turns::Spread;
 use detbench::library::{LibraryOptions, LoadedSamples, PictureLibrary, SampleLibrary};
 use detbench::metrics::LatencySummary;
 use detbench::model::ModelDescription;
@@ -80,12 +81,6 @@ impl Side {
         let summary = LatencySummary::from_unsorted(&mut latencies).expect("some");
         summary.p50.as_nanos() as f64
     }
-}
-
-/// Lower quartile, median and upper quartile.
-fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
-    values.sort_by(f64::total_cmp);
-    [1, 2, 3].map(|quarter| values[values.len() * quarter / 4])
 }
 
 /// Quantises; says how long the command itself took (without its comparison) and its peak memory.
@@ -189,11 +184,14 @@ fn compare(sides: &[Side]) {
         }
     }
     for ((side, own), ratio) in sides.iter().zip(latencies).zip(ratios) {
-        let [low, middle, high] = quartiles(ratio);
+        let ratio = Spread::of(ratio).expect("blocks");
         println!(
-            "{}: p50 {:.3} ms, {middle:.3} times as fast as fp32 (quartiles {low:.3} to {high:.3})",
+            "{}: p50 {:.3} ms, {:.3} times as fast as fp32 (quartiles {:.3} to {:.3})",
             side.description.name,
-            quartiles(own)[1]
+            Spread::of(own).expect("blocks").median,
+            ratio.median,
+            ratio.low,
+            ratio.high
         );
     }
 }

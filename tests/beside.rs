@@ -2,12 +2,15 @@
 //!
 //! The tests that measure are skipped, saying so, where `DETBENCH_TEST_DATA` is not set or ONNX Runtime cannot be had.
 
+mod child;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use self::child::{interrupt, pause, wait_until};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -537,28 +540,4 @@ fn the_same_graph_under_two_names_is_no_comparison() {
     let told = text(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{told}");
     assert!(told.contains("are the same graph (sha256 "), "{told}");
-}
-
-fn interrupt(child: &Child) {
-    let kill = format!("kill -INT {}", child.id());
-    assert!(Command::new("sh")
-        .args(["-c", &kill])
-        .status()
-        .unwrap()
-        .success());
-}
-
-#[expect(clippy::disallowed_methods, reason = "another process needs real time")]
-fn pause(span: Duration) {
-    std::thread::sleep(span);
-}
-
-fn wait_until(what: &str, mut is_there: impl FnMut() -> bool) {
-    for _ in 0..1_200 {
-        if is_there() {
-            return;
-        }
-        pause(Duration::from_millis(50));
-    }
-    panic!("{what}: it never came");
 }

@@ -3,12 +3,15 @@
 //! Tests that need ONNX Runtime, the default model and pictures fetch them into the usual cache
 //! first, and are skipped, saying so, where that cannot be done.
 
+mod child;
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use self::child::{interrupt, pause, wait_until};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -720,28 +723,4 @@ fn ctrl_c_ends_every_part_of_a_run_and_keeps_what_was_measured() {
 fn spawn(command: &mut Command) -> Child {
     command.stdout(Stdio::piped());
     command.stdin(Stdio::null()).spawn().unwrap()
-}
-
-fn interrupt(child: &Child) {
-    let kill = format!("kill -INT {}", child.id());
-    assert!(Command::new("sh")
-        .args(["-c", &kill])
-        .status()
-        .unwrap()
-        .success());
-}
-
-#[expect(clippy::disallowed_methods, reason = "another process needs real time")]
-fn pause(span: Duration) {
-    std::thread::sleep(span);
-}
-
-fn wait_until(what: &str, mut is_there: impl FnMut() -> bool) {
-    for _ in 0..600 {
-        if is_there() {
-            return;
-        }
-        pause(Duration::from_millis(50));
-    }
-    panic!("{what}: it never came");
 }

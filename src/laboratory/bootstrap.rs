@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
+use super::draws::Draws;
 use crate::accuracy::matching::Matches;
-use crate::schedule::rng::{BoundedDraw, RandomStream};
 
 /// A difference and where 95 % of the resamples lie.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -55,20 +55,14 @@ pub fn resampled(
     pictures: usize,
     resamples: u32,
     seed: u64,
-    differences: impl Fn(&[u32]) -> MeanAndCategories,
+    differences: impl Fn(&[u32]) -> MeanAndCategories + Sync,
 ) -> Differences {
     assert!(resamples > 0, "an interval needs resamples");
     let as_is = differences(&vec![1; pictures]);
-    let mut random = RandomStream::new(seed, BoundedDraw::MultiplyShift);
     let mut map = Vec::new();
     let mut per_category = vec![Vec::new(); as_is.1.len()];
-    let mut weights = vec![0; pictures];
-    for _ in 0..resamples {
-        weights.fill(0);
-        for _ in 0..pictures {
-            weights[random.below(pictures as u32) as usize] += 1;
-        }
-        let (of_all, by_category) = differences(&weights);
+    let draws = Draws::new(pictures, resamples as usize, seed);
+    for (of_all, by_category) in draws.figures(&differences) {
         map.extend(of_all);
         for (kept, difference) in per_category.iter_mut().zip(by_category) {
             kept.extend(difference);
@@ -169,12 +163,12 @@ mod tests {
 
     #[test]
     fn a_resample_has_as_many_pictures_as_there_are_and_every_figure_sees_the_same_draw() {
-        let seen = std::cell::RefCell::new(Vec::new());
+        let seen = std::sync::Mutex::new(Vec::new());
         let found = resampled(7, 20, 3, |weights| {
-            seen.borrow_mut().push(weights.to_vec());
+            seen.lock().unwrap().push(weights.to_vec());
             (Some(f64::from(weights[0])), vec![None, Some(2.0)])
         });
-        let seen = seen.into_inner();
+        let seen = seen.into_inner().unwrap();
         assert_eq!(seen.len(), 21);
         assert!(seen.iter().all(|weights| weights.iter().sum::<u32>() == 7));
         assert_eq!(seen[0], [1; 7]);

@@ -5,6 +5,7 @@
 
 pub mod bootstrap;
 pub mod compare;
+pub mod draws;
 pub mod folder;
 pub mod heads;
 pub mod options;

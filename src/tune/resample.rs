@@ -1,36 +1,9 @@
 //! How sure a figure over pictures is: the pictures are drawn anew, many times.
 
-use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
-
-use crate::schedule::rng::{BoundedDraw, RandomStream};
+use crate::laboratory::draws::Draws;
 
 /// Resamples of an interval.
 pub const RESAMPLES: usize = 400;
-
-/// For each resample, how often each picture is in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Draws(Vec<Vec<u32>>);
-
-impl Draws {
-    /// Draws of as many pictures as there are, with repetition. Two figures on the same draws are paired.
-    pub fn new(pictures: usize, seed: u32) -> Self {
-        let mut random = RandomStream::new(u64::from(seed), BoundedDraw::MultiplyShift);
-        let count = u32::try_from(pictures).expect("pictures are counted in 32 bits");
-        let mut draw = || {
-            let mut weights = vec![0; pictures];
-            for _ in 0..pictures {
-                weights[random.below(count) as usize] += 1;
-            }
-            weights
-        };
-        Self((0..RESAMPLES).map(|_| draw()).collect())
-    }
-
-    /// The figure on each draw; `None` where a draw has none.
-    pub fn figures(&self, figure: impl Fn(&[u32]) -> Option<f64> + Sync) -> Vec<Option<f64>> {
-        self.0.par_iter().map(|weights| figure(weights)).collect()
-    }
-}
 
 /// Differences and references of probabilities on one picture, summed over all anchors and classes.
 #[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize, serde::Deserialize)]
@@ -61,7 +34,7 @@ pub fn is_surely_nearer(one: &[PictureDifference], other: &[PictureDifference], 
     if one.is_empty() {
         return false;
     }
-    let nearer = Draws::new(one.len(), seed).figures(|weights| {
+    let nearer = Draws::new(one.len(), RESAMPLES, u64::from(seed)).figures(|weights| {
         let (one, other) = (dp(one, Some(weights))?, dp(other, Some(weights))?);
         Some(f64::from(u8::from(one < other)))
     });
@@ -79,16 +52,6 @@ mod tests {
             reference: 1.0,
         };
         differences.iter().map(picture).collect()
-    }
-
-    #[test]
-    fn every_draw_has_as_many_pictures_as_there_are_and_a_seed_gives_its_draws() {
-        let draws = Draws::new(7, 1978);
-        let sums = draws.figures(|weights| Some(f64::from(weights.iter().sum::<u32>())));
-        assert_eq!(sums.len(), RESAMPLES);
-        assert!(sums.iter().all(|sum| *sum == Some(7.0)));
-        assert_eq!(draws, Draws::new(7, 1978));
-        assert_ne!(draws, Draws::new(7, 1979));
     }
 
     #[test]

@@ -136,7 +136,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("tensor", &[]),
     (
         "tune",
-        &["clock", "quantise", "schedule", "strict_toml", "units"],
+        &[
+            "clock",
+            "laboratory",
+            "quantise",
+            "schedule",
+            "strict_toml",
+            "units",
+        ],
     ),
     ("units", &[]),
 ];

@@ -8,12 +8,13 @@ use crate::accuracy::{as_truth, score, CocoDetection, GroundTruth};
 use crate::cli::categories::categories;
 use crate::cli::failure::{Blame, Failure};
 use crate::cli::run::Subject;
+use crate::laboratory::draws::Draws;
 use crate::model::description::Heads;
 use crate::postprocess::Detection;
 use crate::quantise::compare::ProbabilityDifference;
 use crate::runtime::Runtime;
 use crate::tune::figures::Quantiles;
-use crate::tune::resample::{dp, Draws, PictureDifference};
+use crate::tune::resample::{dp, PictureDifference, RESAMPLES};
 
 /// The float model's detections from here on count as if they were labels.
 const REFERENCE_SCORE_MIN: f64 = 0.3;
@@ -95,8 +96,8 @@ impl Reference {
             map: None,
             truth: None,
             probabilities: Vec::new(),
-            draws: Draws::new(set.len(), seed),
-            dp_draws: Draws::new(set.len().min(DP_PICTURES_MAX), seed),
+            draws: Draws::new(set.len(), RESAMPLES, u64::from(seed)),
+            dp_draws: Draws::new(set.len().min(DP_PICTURES_MAX), RESAMPLES, u64::from(seed)),
             maps: Vec::new(),
             ids,
             image_ids,
